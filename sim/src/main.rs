@@ -1,0 +1,2 @@
+//! The `fairpoll` command.
+fn main() {}
