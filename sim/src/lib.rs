@@ -1,1 +1,14 @@
-//! The harness.
+//! Replays backlog scenarios against brokers and measures every mode in a process of its own.
+//!
+//! ```text
+//! scenario ─▶ broker ─▶ load (fill, verify, live) ─▶ run (worker processes, samples) ─▶ events ─▶ fairpoll-judge
+//! ```
+
+pub mod broker;
+pub mod cli;
+pub mod event_log;
+pub mod exit_code;
+pub mod load;
+pub mod run;
+pub mod scenario;
+pub mod worker;

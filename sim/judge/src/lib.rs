@@ -1,1 +1,16 @@
-//! The judge.
+//! Judges consumer runs from their event log.
+//!
+//! Everything here is a pure function of the events (and of the manifest that stands beside
+//! them): the same log gives the same verdict, table, plot and file, today or in a year. The
+//! crate knows no consumer, no broker and no runtime; a stranger judges.
+//!
+//! * [`protocol`]: what a worker process is told and what it answers.
+//! * [`event`]: the log of a run, one event per poll, never one per record.
+//! * [`summary`], [`timeline`]: what the judgement says, in numbers and in pictures' data.
+//! * [`manifest`]: on what machine and with which versions the log came to be.
+
+pub mod event;
+pub mod manifest;
+pub mod protocol;
+pub mod summary;
+pub mod timeline;

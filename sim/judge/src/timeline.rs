@@ -1,0 +1,71 @@
+//! What the pictures show: the course of one run of one mode.
+//!
+//! All times are milliseconds since the measured worker's `start`.
+
+/// The course of one run of one mode.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timeline {
+    /// The mode's name.
+    pub mode: String,
+    /// 1 for the first run.
+    pub run: u32,
+    /// When the first batch returned.
+    pub first_batch_ms: Option<f64>,
+    /// When the backlog was delivered.
+    pub backlog_delivered_ms: Option<f64>,
+    /// When the run ended.
+    pub end_ms: f64,
+    /// Per topic, in the scenario's order.
+    pub topics: Vec<TopicTimeline>,
+    /// Records per second, by time window: (middle of the window, rate).
+    pub throughput: Vec<(f64, f64)>,
+    /// Resident memory: (time, MiB).
+    pub rss_mib: Vec<(f64, f64)>,
+    /// Threads: (time, count).
+    pub threads: Vec<(f64, u32)>,
+    /// Established connections to brokers: (time, count).
+    pub connections: Vec<(f64, u32)>,
+    /// Complete inputs so far: (time, count). A step function.
+    pub complete_inputs: Vec<(f64, u64)>,
+    /// Smallest served/entitled over the topics, by group of polls: (time, ratio).
+    pub share: Vec<(f64, f64)>,
+    /// Records delivered and not yet delivered, over all topics: (time, records).
+    pub lag: Vec<(f64, u64)>,
+}
+
+/// The course of one topic.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TopicTimeline {
+    /// The topic's name.
+    pub name: String,
+    /// Stretches in order, without overlap.
+    pub service: Vec<Stretch>,
+    /// Records delivered so far: (time, count), thinned to what a plot can show.
+    pub cumulative: Vec<(f64, u64)>,
+    /// When its first record was delivered.
+    pub first_record_ms: Option<f64>,
+    /// Its backlog, in records.
+    pub backlog: u64,
+}
+
+/// A stretch of a topic's life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    /// From, ms.
+    pub from_ms: f64,
+    /// To, ms.
+    pub to_ms: f64,
+    /// What went on.
+    pub state: ServiceState,
+}
+
+/// What a topic lived through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// Polls delivered records of it.
+    Served,
+    /// It had available records and polls delivered none.
+    Starving,
+    /// It had no available records.
+    Idle,
+}

@@ -1,0 +1,1 @@
+//! Brokers: where a scenario is replayed.

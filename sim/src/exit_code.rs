@@ -1,0 +1,40 @@
+//! Exit codes. They are API.
+
+/// How a command ended. The numbers are documented and stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything held.
+    Pass = 0,
+    /// A defect of the tool itself.
+    Internal = 1,
+    /// Wrong usage or an invalid scenario; nothing was run.
+    Usage = 2,
+    /// A gate or the audit failed.
+    GateFailed = 3,
+    /// The measurement cannot decide.
+    Inconclusive = 4,
+    /// There is nothing to compare with.
+    NoBaseline = 5,
+    /// Broker, container or worker failed.
+    Infrastructure = 6,
+    /// Interrupted by a signal.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// Over several scenarios the weightiest counts: 130 > 6 > 1 > 2 > 3 > 5 > 4 > 0.
+    #[must_use]
+    pub fn weight(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Inconclusive => 1,
+            Self::NoBaseline => 2,
+            Self::GateFailed => 3,
+            Self::Usage => 4,
+            Self::Internal => 5,
+            Self::Infrastructure => 6,
+            Self::Interrupted => 7,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Load: the producer's side of a scenario.

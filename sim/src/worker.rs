@@ -1,0 +1,1 @@
+//! `fairpoll worker`: Fairpoll's own consumer as a worker process.
