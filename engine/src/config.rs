@@ -79,6 +79,11 @@ const FETCH_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.wait.max.ms", "50"),
 ];
 
+/// A fresh handle without committed offsets needs a little over 100 ms from its assignment to its
+/// first record, whatever the broker: librdkafka opens the connection to a partition's leader only
+/// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms.
+const FIRST_FETCH_WAIT: Duration = Duration::from_millis(250);
+
 impl Config {
     /// A configuration with its defaults: no explicit mode, 500 records.
     #[must_use]
@@ -97,7 +102,7 @@ impl Config {
             max_poll_records: 500,
             group_strategy: GroupStrategy::default(),
             join_wait: Duration::from_secs(5),
-            first_fetch_wait: Duration::from_millis(100),
+            first_fetch_wait: FIRST_FETCH_WAIT,
             properties: BTreeMap::new(),
         }
     }
@@ -150,8 +155,8 @@ impl Config {
     }
 
     /// How long a poll after an assignment waits for the first fetch of every newly assigned
-    /// topic. Without it the topics whose fetch came first are alone for tens of polls. Default
-    /// 100 ms; `single` never waits.
+    /// topic. Without it the topics whose fetch came first are alone for tens of polls. A bound: the
+    /// wait ends with the last first fetch. Default 250 ms; `single` never waits.
     #[must_use]
     pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
         self.first_fetch_wait = wait;

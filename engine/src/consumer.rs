@@ -39,6 +39,12 @@ const SAFETY_TICK: Duration = Duration::from_secs(1);
 /// event for a fetch without records.
 const FIRST_FETCH_LOOK: Duration = Duration::from_millis(1);
 
+/// librdkafka notes a fetch's watermark before it parses and queues the records. An empty partition
+/// has none to queue; one that holds records gets the time to parse a full fetch (1 MiB of small
+/// records took 10 ms on a busy machine). It may still have none for us: all consumed, or aborted.
+const SETTLE_EMPTY: Duration = Duration::from_millis(5);
+const SETTLE_RECORDS: Duration = Duration::from_millis(25);
+
 /// A Kafka consumer of many topics.
 ///
 /// Who calls what: [`start`](Self::start) once; then, on one task, [`get_many`](Self::get_many) in
@@ -260,14 +266,15 @@ impl Consumer {
         if !self.joined() && now < self.epoch + self.config.join_wait {
             return batch;
         }
+        let at = self.timestamp(now);
+        if self.waits_for_first_fetch(at) {
+            return batch;
+        }
+        // After the look at first fetches: what was seen there must be taken now.
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.take_wake() {
                 self.poll.lane_ready(index.into());
             }
-        }
-        let at = self.timestamp(now);
-        if self.waits_for_first_fetch(at) {
-            return batch;
         }
         self.poll.begin(at, max_records);
         while let Some(grant) = self.poll.next_grant() {
@@ -295,12 +302,14 @@ impl Consumer {
         for index in unknown {
             let partition = self.partitions.get(index);
             if self.lanes[partition.lane].has_records() {
+                self.poll.lane_ready(partition.lane.into());
                 self.first_fetch.delivered(index);
                 continue;
             }
             let client = self.handles[partition.handle].client.as_ref();
-            if client.is_some_and(|client| client.cached_watermarks(&partition.entry).is_some()) {
-                self.first_fetch.fetch_answered(now, index);
+            if let Some((start, end)) = client.and_then(|client| client.cached_watermarks(&partition.entry)) {
+                let settle = if end > start { SETTLE_RECORDS } else { SETTLE_EMPTY };
+                self.first_fetch.fetch_answered(now, index, settle);
             }
         }
         self.first_fetch.waiting(now).is_some()

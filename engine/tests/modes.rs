@@ -119,9 +119,11 @@ async fn fair_and_multi_serve_every_topic_in_the_first_batch_and_single_does_not
     broker.fill(&[("deep", 1, 20_000), ("quiet-1", 1, 40), ("quiet-2", 1, 40)]);
     for mode in MODES {
         let config = regroup(&broker, &broker.config(&["deep"], mode), &format!("first-{mode}"), mode);
+        let began = Instant::now();
         let mut consumer = Consumer::start(config).expect("start");
         let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
         let topics: Vec<&str> = batch.partitions().map(|partition| partition.topic()).collect();
+        println!("{mode} {topics:?} {:?} {:?}", consumer.take_events().collect::<Vec<_>>(), began.elapsed());
         if mode == ModeRequest::Single {
             assert!(batch.len() <= 100, "the cap is on the total");
         } else {

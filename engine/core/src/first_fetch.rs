@@ -8,10 +8,6 @@ use std::time::Duration;
 use crate::index::PartitionIndex;
 use crate::time::{Timestamp, WakeReason, Wakeup};
 
-/// After a fetch was answered, its records may still be on their way to the queue: the client notes
-/// the watermark first. Measured on a local broker they follow within 1 ms.
-pub const SETTLE: Duration = Duration::from_millis(5);
-
 /// Which newly assigned partitions are still unknown.
 ///
 /// Who calls what: [`assigned`](Self::assigned) for each partition of an assignment; then, while
@@ -30,7 +26,7 @@ struct Unknown {
     bound: Timestamp,
     /// The watermark was valid before this assignment, so it says nothing about this fetch.
     answered_before: bool,
-    answered: Option<Timestamp>,
+    settled: Option<Timestamp>,
 }
 
 impl FirstFetch {
@@ -50,7 +46,7 @@ impl FirstFetch {
         if self.partitions[position].is_none() {
             self.unknown += 1;
         }
-        self.partitions[position] = Some(Unknown { bound: now + bound, answered_before, answered: None });
+        self.partitions[position] = Some(Unknown { bound: now + bound, answered_before, settled: None });
     }
 
     /// A record of the partition, or an error, is there.
@@ -63,12 +59,13 @@ impl FirstFetch {
         self.known(index);
     }
 
-    /// The partition's fetch was answered: its cached watermark is valid.
-    pub fn fetch_answered(&mut self, now: Timestamp, index: PartitionIndex) {
+    /// The partition's fetch was answered: its cached watermark is valid. Its records may still be
+    /// on their way to the queue; after `settle` with none there, it is known to be empty.
+    pub fn fetch_answered(&mut self, now: Timestamp, index: PartitionIndex, settle: Duration) {
         if let Some(Some(unknown)) = self.partitions.get_mut(index.as_usize())
             && !unknown.answered_before
         {
-            unknown.answered.get_or_insert(now);
+            unknown.settled.get_or_insert(now + settle);
         }
     }
 
@@ -80,8 +77,7 @@ impl FirstFetch {
         let mut next: Option<Timestamp> = None;
         for slot in &mut self.partitions {
             let Some(unknown) = slot else { continue };
-            let settled = unknown.answered.map(|answered| answered + SETTLE);
-            let until = settled.map_or(unknown.bound, |settled| settled.min(unknown.bound));
+            let until = unknown.settled.map_or(unknown.bound, |settled| settled.min(unknown.bound));
             if until <= now {
                 *slot = None;
                 self.unknown -= 1;

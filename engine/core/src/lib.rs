@@ -20,7 +20,7 @@ mod poll;
 mod time;
 
 pub use budget::Budget;
-pub use first_fetch::{FirstFetch, SETTLE};
+pub use first_fetch::FirstFetch;
 pub use index::{LaneIndex, PartitionIndex};
 pub use offsets::{Completion, OffsetTracker};
 pub use poll::{Cost, Grant, LaneConfig, PollMachine, PollSummary};

@@ -14,16 +14,16 @@ use super::Partitions;
 #[derive(Debug)]
 pub(super) struct Lane {
     queue: LaneQueue,
-    /// Records that reached the control queue before their partition was forwarded. They are older
-    /// than what the queue holds, so they go first.
-    strays: VecDeque<Message>,
+    /// Records that left librdkafka already and are older than what the queue holds, so they go
+    /// first: strays from the control queue, and what [`Self::has_records`] looked at.
+    ahead: VecDeque<Message>,
     /// The configuration's topics that it carries.
     topics: Vec<usize>,
 }
 
 impl Lane {
     pub(super) fn new(client: &Arc<Client>, wake: &Arc<Wake>, topics: Vec<usize>) -> Self {
-        Self { queue: LaneQueue::new(client, wake), strays: VecDeque::new(), topics }
+        Self { queue: LaneQueue::new(client, wake), ahead: VecDeque::new(), topics }
     }
 
     pub(super) fn queue(&self) -> &LaneQueue {
@@ -35,22 +35,33 @@ impl Lane {
         self.queue.take_wake()
     }
 
-    pub(super) fn has_records(&self) -> bool {
-        !self.strays.is_empty() || self.queue.len() > 0
+    /// Whether there is a record, or an error, to deliver.
+    ///
+    /// The queue's length cannot tell: an assignment puts a control operation there, which vanishes
+    /// when it is taken. So this takes one message and keeps it.
+    pub(super) fn has_records(&mut self) -> bool {
+        if self.ahead.is_empty() && self.queue.len() > 0 {
+            let mut first = Vec::with_capacity(1);
+            self.queue.take(1, &mut first);
+            self.ahead.extend(first);
+        }
+        !self.ahead.is_empty()
     }
 
     /// Fetched records that wait, and a few control operations.
     pub(super) fn queued(&self) -> usize {
-        self.strays.len() + self.queue.len()
+        self.ahead.len() + self.queue.len()
     }
 
+    /// A record that came past the queue.
     pub(super) fn add_stray(&mut self, message: Message) {
-        self.strays.push_back(message);
+        self.ahead.push_back(message);
     }
 
-    /// Forgets what strayed of a partition that is given back; its next owner fetches it again.
-    pub(super) fn forget_strays(&mut self, gone: impl Fn(&Message) -> bool) {
-        self.strays.retain(|message| !gone(message));
+    /// Forgets what is kept of a partition that is given back; its next owner fetches it again.
+    /// librdkafka does the same for what is in the queue.
+    pub(super) fn forget_ahead(&mut self, gone: impl Fn(&Message) -> bool) {
+        self.ahead.retain(|message| !gone(message));
     }
 
     /// Moves up to `most` messages into the batch and returns how many left the lane, errors
@@ -64,11 +75,11 @@ impl Lane {
     ) -> usize {
         let start = batch.messages.len();
         while batch.messages.len() - start < most {
-            let Some(message) = self.strays.pop_front() else { break };
+            let Some(message) = self.ahead.pop_front() else { break };
             batch.messages.push(message);
         }
-        let strays = batch.messages.len() - start;
-        let taken = strays + self.queue.take(most - strays, &mut batch.messages);
+        let ahead = batch.messages.len() - start;
+        let taken = ahead + self.queue.take(most - ahead, &mut batch.messages);
         if taken > 0 {
             batch.keep_handle(self.queue.client());
             self.sort_out(start, batch, partitions, names);

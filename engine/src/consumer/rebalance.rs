@@ -83,7 +83,7 @@ impl Consumer {
                 let lane = self.partitions.get(index).lane;
                 self.partitions.get_mut(index).generation = None;
                 self.first_fetch.revoked(index);
-                self.lanes[lane].forget_strays(|stray| is_of(stray, entry));
+                self.lanes[lane].forget_ahead(|message| is_of(message, entry));
             }
         }
         if !lost {
