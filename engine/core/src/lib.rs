@@ -1,1 +1,29 @@
-//! The deciding half of Fairpoll.
+//! The deciding half of Fairpoll: whose turn it is, how much it may take, what may be committed,
+//! when to try again, which mode runs.
+//!
+//! Nothing in here reads a clock, draws a random number, opens a file or a socket, starts a thread
+//! or waits. Time ([`Timestamp`]) and randomness are arguments; delays and wake-ups are results.
+//! The same calls in the same order give the same answers.
+//!
+//! | decision | machine |
+//! |---|---|
+//! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
+//! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
+//! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
+//! | what may be committed | [`offsets::OffsetTracker`] |
+//! | how far behind | [`lag::PartitionLag`] |
+//! | when to try again | [`backoff::Backoff`] |
+
+#![forbid(unsafe_code)]
+
+pub mod lane;
+pub mod poll;
+pub mod quota;
+pub mod scheduler;
+pub mod time;
+
+pub use lane::{LaneConfig, LaneIndex, LaneState};
+pub use poll::{Cost, Grant, PollMachine, PollSummary};
+pub use quota::QuotaLedger;
+pub use scheduler::Policy;
+pub use time::{Timestamp, WakeReason, Wakeup};
