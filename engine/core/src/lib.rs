@@ -16,14 +16,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backoff;
+pub mod first_fetch;
+pub mod lag;
 pub mod lane;
+pub mod mode;
+pub mod offsets;
+pub mod partition;
 pub mod poll;
 pub mod quota;
 pub mod scheduler;
 pub mod time;
+pub mod topology;
 
+pub use backoff::Backoff;
+pub use first_fetch::{FirstFetch, WatermarkBefore};
+pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
 pub use lane::{LaneConfig, LaneIndex, LaneState};
+pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
+pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
+pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
 pub use quota::QuotaLedger;
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
+pub use topology::{HandleIndex, Topology};
