@@ -1,105 +1,240 @@
-//! A lane whose first fetch has not come back is *unknown*, not empty.
-//!
-//! On a fast broker the deep topics' first fetch arrives 10–30 ms before the quiet ones', which is
-//! 10–90 polls long at full speed: polls that would look fair and serve the deep topics alone.
+//! After an assignment: is a lane empty, or has its first fetch not come back yet?
 
 use std::time::Duration;
 
-use crate::index::PartitionIndex;
+use crate::lane::LaneIndex;
+use crate::partition::{PartitionIndex, PartitionMap};
 use crate::time::{Timestamp, WakeReason, Wakeup};
 
-/// Which newly assigned partitions are still unknown.
-///
-/// Who calls what: [`assigned`](Self::assigned) for each partition of an assignment; then, while
-/// [`waiting`](Self::waiting) says so, [`fetch_answered`](Self::fetch_answered) and
-/// [`delivered`](Self::delivered) as the shell sees them; [`revoked`](Self::revoked) when a
-/// partition is taken away. All are idempotent. The wait always ends: at the bound at the latest.
-#[derive(Debug, Clone, Default)]
-pub struct FirstFetch {
-    partitions: Vec<Option<Unknown>>,
-    unknown: usize,
+/// How long after a partition's answer it still counts as unknown. The high watermark becomes
+/// valid before the records of the same answer are queued; 5 ms covers that distance.
+pub const SETTLE: Duration = Duration::from_millis(5);
+
+/// How often to look at the watermarks of partitions that have not answered: nothing signals that
+/// one became valid. The difference to cover is 10–30 ms on a fast broker.
+pub const PROBE: Duration = Duration::from_millis(1);
+
+/// Whether the cached high watermark was valid when the partition was assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatermarkBefore {
+    /// Its becoming valid says that the first fetch was answered.
+    Invalid,
+    /// From an earlier assignment; it says nothing, and the bound decides.
+    Valid,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Where a fetch of a newly assigned partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Unknown {
-    /// The wait ends here whatever happens.
+    lane: LaneIndex,
+    watermark: WatermarkBefore,
+    answered: Option<Timestamp>,
     bound: Timestamp,
-    /// The watermark was valid before this assignment, so it says nothing about this fetch.
-    answered_before: bool,
-    settled: Option<Timestamp>,
+}
+
+impl Unknown {
+    /// When it stops to be unknown if nothing else happens, and by what.
+    fn deadline(&self) -> Wakeup {
+        let bound = Wakeup { at: self.bound, reason: WakeReason::FirstFetchBound };
+        let settles = self
+            .answered
+            .map(|answered| Wakeup { at: answered + SETTLE, reason: WakeReason::FirstFetchSettles });
+        settles.map_or(bound, |settles| settles.min(bound))
+    }
+
+    fn wants_probe(&self) -> bool {
+        self.watermark == WatermarkBefore::Invalid && self.answered.is_none()
+    }
+}
+
+/// Decides whether the first poll after an assignment should wait a little longer, so that topics
+/// whose first fetch is slower do not miss the first tens of polls.
+///
+/// A newly assigned partition is *unknown* until, since this assignment, it delivered a record,
+/// reported an error, or had its fetch answered and [`SETTLE`] passed with nothing queued; or until
+/// the bound given with the assignment has passed, whatever happened.
+///
+/// # Who calls what
+/// The consumer, on its poll loop: [`assigned`](Self::assigned) when partitions come (the bound is
+/// `first_fetch_wait_ms`; zero, as in `single`, never waits), then
+/// [`delivered`](Self::delivered) for every partition it took records of,
+/// [`errored`](Self::errored), [`fetch_answered`](Self::fetch_answered) when it finds the watermark
+/// valid, [`revoked`](Self::revoked) when partitions go. All of these are idempotent and ignore
+/// partitions that are not unknown. Before a poll returns, [`waiting`](Self::waiting) says whether
+/// to go on collecting: `None` means nobody is unknown.
+#[derive(Debug, Clone, Default)]
+pub struct FirstFetch {
+    unknown: PartitionMap<Unknown>,
+    unknown_count: usize,
 }
 
 impl FirstFetch {
-    /// Nothing is assigned.
+    /// Nobody is unknown.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A partition was assigned. `answered_before`: its cached watermark is valid already, from an
-    /// earlier assignment. The wait for it ends after `bound`.
-    pub fn assigned(&mut self, now: Timestamp, index: PartitionIndex, answered_before: bool, bound: Duration) {
-        let position = index.as_usize();
-        if self.partitions.len() <= position {
-            self.partitions.resize(position + 1, None);
+    /// Partitions of one lane were assigned; a partition that was unknown already starts over.
+    pub fn assigned(
+        &mut self,
+        now: Timestamp,
+        lane: LaneIndex,
+        bound: Duration,
+        partitions: impl IntoIterator<Item = (PartitionIndex, WatermarkBefore)>,
+    ) {
+        if bound.is_zero() {
+            return;
         }
-        if self.partitions[position].is_none() {
-            self.unknown += 1;
-        }
-        self.partitions[position] = Some(Unknown { bound: now + bound, answered_before, settled: None });
-    }
-
-    /// A record of the partition, or an error, is there.
-    pub fn delivered(&mut self, index: PartitionIndex) {
-        self.known(index);
-    }
-
-    /// The partition was taken away.
-    pub fn revoked(&mut self, index: PartitionIndex) {
-        self.known(index);
-    }
-
-    /// The partition's fetch was answered: its cached watermark is valid. Its records may still be
-    /// on their way to the queue; after `settle` with none there, it is known to be empty.
-    pub fn fetch_answered(&mut self, now: Timestamp, index: PartitionIndex, settle: Duration) {
-        if let Some(Some(unknown)) = self.partitions.get_mut(index.as_usize())
-            && !unknown.answered_before
-        {
-            unknown.settled.get_or_insert(now + settle);
-        }
-    }
-
-    /// When to look again at the latest; `None`: nothing is unknown any more, poll on.
-    pub fn waiting(&mut self, now: Timestamp) -> Option<Wakeup> {
-        if self.unknown == 0 {
-            return None;
-        }
-        let mut next: Option<Timestamp> = None;
-        for slot in &mut self.partitions {
-            let Some(unknown) = slot else { continue };
-            let until = unknown.settled.map_or(unknown.bound, |settled| settled.min(unknown.bound));
-            if until <= now {
-                *slot = None;
-                self.unknown -= 1;
-            } else {
-                next = Some(next.map_or(until, |next| next.min(until)));
+        for (partition, watermark) in partitions {
+            let entry = Unknown { lane, watermark, answered: None, bound: now + bound };
+            if self.unknown.insert(partition, entry).is_none() {
+                self.unknown_count += 1;
             }
         }
-        next.map(|at| Wakeup { at, reason: WakeReason::FirstFetch })
     }
 
-    /// The partitions that are unknown.
-    pub fn unknown(&self) -> impl Iterator<Item = PartitionIndex> + '_ {
-        let slots = self.partitions.iter().enumerate();
-        slots.filter(|(_, slot)| slot.is_some()).map(|(position, _)| PartitionIndex::from_usize(position))
+    /// The partition delivered a record.
+    pub fn delivered(&mut self, partition: PartitionIndex) {
+        self.forget(partition);
     }
 
-    fn known(&mut self, index: PartitionIndex) {
-        if self.unknown > 0
-            && let Some(slot) = self.partitions.get_mut(index.as_usize())
-            && slot.take().is_some()
+    /// The partition reported an error.
+    pub fn errored(&mut self, partition: PartitionIndex) {
+        self.forget(partition);
+    }
+
+    /// The partition's cached high watermark is valid. The first call counts; ignored if it was
+    /// valid before the assignment.
+    pub fn fetch_answered(&mut self, now: Timestamp, partition: PartitionIndex) {
+        if let Some(entry) = self.unknown.get_mut(partition)
+            && entry.wants_probe()
         {
-            self.unknown -= 1;
+            entry.answered = Some(now);
         }
+    }
+
+    /// The partition is no longer owned.
+    pub fn revoked(&mut self, partition: PartitionIndex) {
+        self.forget(partition);
+    }
+
+    /// Partitions whose watermark is worth a look: unknown, not answered.
+    pub fn to_probe(&self) -> impl Iterator<Item = PartitionIndex> {
+        self.unknown.iter().filter(|(_, entry)| entry.wants_probe()).map(|(partition, _)| partition)
+    }
+
+    /// Lanes with an unknown partition, for diagnosis; once per such partition.
+    pub fn unknown_lanes(&self) -> impl Iterator<Item = LaneIndex> {
+        self.unknown.iter().map(|(_, entry)| entry.lane)
+    }
+
+    /// `None`: nobody is unknown, return what there is. Otherwise look again at the time given,
+    /// after calling [`fetch_answered`](Self::fetch_answered) for what answered since.
+    ///
+    /// The time given is never later than the last bound, and not earlier than useful: it is when
+    /// the *last* partition stops to be unknown by the passing of time, or the next probe.
+    pub fn waiting(&mut self, now: Timestamp) -> Option<Wakeup> {
+        if self.unknown_count == 0 {
+            return None;
+        }
+        let expired: Vec<_> = self
+            .unknown
+            .iter()
+            .filter(|(_, entry)| entry.deadline().at <= now)
+            .map(|(partition, _)| partition)
+            .collect();
+        for partition in expired {
+            self.forget(partition);
+        }
+        let last = self.unknown.iter().map(|(_, entry)| entry.deadline()).max()?;
+        let probe =
+            self.to_probe().next().map(|_| Wakeup { at: now + PROBE, reason: WakeReason::FirstFetchProbe });
+        Wakeup::earliest([Some(last), probe])
+    }
+
+    fn forget(&mut self, partition: PartitionIndex) {
+        if self.unknown_count > 0 && self.unknown.remove(partition).is_some() {
+            self.unknown_count -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE: LaneIndex = LaneIndex(0);
+    const BOUND: Duration = Duration::from_millis(100);
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn assigned(watermarks: &[WatermarkBefore]) -> FirstFetch {
+        let mut first = FirstFetch::new();
+        let partitions = (0..).map(PartitionIndex).zip(watermarks.iter().copied());
+        first.assigned(at(0), LANE, BOUND, partitions);
+        first
+    }
+
+    #[test]
+    fn nobody_is_waited_for_before_an_assignment_or_with_a_bound_of_zero() {
+        let mut first = FirstFetch::new();
+        assert_eq!(first.waiting(at(0)), None);
+        first.assigned(at(0), LANE, Duration::ZERO, [(PartitionIndex(0), WatermarkBefore::Invalid)]);
+        assert_eq!(first.waiting(at(0)), None);
+    }
+
+    #[test]
+    fn every_partition_of_the_lane_must_be_known() {
+        let mut first = assigned(&[WatermarkBefore::Invalid; 3]);
+        first.delivered(PartitionIndex(0));
+        first.errored(PartitionIndex(1));
+        assert!(first.waiting(at(10)).is_some());
+        assert_eq!(first.unknown_lanes().count(), 1);
+        first.delivered(PartitionIndex(2));
+        assert_eq!(first.waiting(at(10)), None);
+    }
+
+    #[test]
+    fn an_empty_topic_settles_five_milliseconds_after_its_first_answer() {
+        let mut first = assigned(&[WatermarkBefore::Invalid]);
+        let probe = Wakeup { at: at(1), reason: WakeReason::FirstFetchProbe };
+        assert_eq!(first.waiting(at(0)), Some(probe));
+        first.fetch_answered(at(20), PartitionIndex(0));
+        first.fetch_answered(at(24), PartitionIndex(0));
+        let settles = Wakeup { at: at(25), reason: WakeReason::FirstFetchSettles };
+        assert_eq!(first.waiting(at(24)), Some(settles));
+        assert_eq!(first.waiting(at(25)), None);
+    }
+
+    #[test]
+    fn a_watermark_from_an_earlier_assignment_says_nothing() {
+        let mut first = assigned(&[WatermarkBefore::Valid]);
+        first.fetch_answered(at(1), PartitionIndex(0));
+        assert_eq!(first.to_probe().count(), 0);
+        let bound = Wakeup { at: at(100), reason: WakeReason::FirstFetchBound };
+        assert_eq!(first.waiting(at(50)), Some(bound));
+        assert_eq!(first.waiting(at(100)), None);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_extend_the_bound() {
+        let mut first = assigned(&[WatermarkBefore::Invalid]);
+        first.fetch_answered(at(98), PartitionIndex(0));
+        assert_eq!(first.waiting(at(99)).map(|wakeup| wakeup.at), Some(at(100)));
+        assert_eq!(first.waiting(at(100)), None);
+    }
+
+    #[test]
+    fn a_new_assignment_starts_over_and_a_revocation_ends_the_wait() {
+        let mut first = assigned(&[WatermarkBefore::Invalid]);
+        first.delivered(PartitionIndex(0));
+        first.assigned(at(500), LANE, BOUND, [(PartitionIndex(0), WatermarkBefore::Valid)]);
+        assert!(first.waiting(at(501)).is_some());
+        first.revoked(PartitionIndex(0));
+        first.revoked(PartitionIndex(0));
+        assert_eq!(first.waiting(at(501)), None);
     }
 }

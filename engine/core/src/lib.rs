@@ -1,27 +1,43 @@
-//! The deciding half of Fairpoll: whose turn, how much, what may be committed, which mode.
+//! The deciding half of Fairpoll: whose turn it is, how much it may take, what may be committed,
+//! when to try again, which mode runs.
 //!
-//! Nothing here does I/O, reads a clock, draws a random number, starts a thread or knows Kafka's
-//! client. Time and randomness are arguments, so the same inputs give the same outputs, and the
-//! claims on fairness can be tested by the million.
+//! Nothing in here reads a clock, draws a random number, opens a file or a socket, starts a thread
+//! or waits. Time ([`Timestamp`]) and randomness are arguments; delays and wake-ups are results.
+//! The same calls in the same order give the same answers.
 //!
-//! * [`PollMachine`]: from which lane how many records are taken in a poll.
-//! * [`FirstFetch`]: which lanes are unknown rather than empty.
-//! * [`OffsetTracker`]: what may be committed.
-//! * [`lag`], [`mode`]: arithmetic and resolution.
+//! | decision | machine |
+//! |---|---|
+//! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
+//! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
+//! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
+//! | what may be committed | [`offsets::OffsetTracker`] |
+//! | how far behind | [`lag::PartitionLag`] |
+//! | when to try again | [`backoff::Backoff`] |
+
 #![forbid(unsafe_code)]
 
-mod budget;
-mod first_fetch;
-mod index;
+pub mod backoff;
+pub mod first_fetch;
 pub mod lag;
+pub mod lane;
 pub mod mode;
-mod offsets;
-mod poll;
-mod time;
+pub mod offsets;
+pub mod partition;
+pub mod poll;
+pub mod quota;
+pub mod scheduler;
+pub mod time;
+pub mod topology;
 
-pub use budget::Budget;
-pub use first_fetch::FirstFetch;
-pub use index::{LaneIndex, PartitionIndex};
-pub use offsets::{Completion, OffsetTracker};
-pub use poll::{Cost, Grant, LaneConfig, PollMachine, PollSummary};
+pub use backoff::Backoff;
+pub use first_fetch::{FirstFetch, WatermarkBefore};
+pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
+pub use lane::{LaneConfig, LaneIndex, LaneState};
+pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
+pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
+pub use partition::PartitionIndex;
+pub use poll::{Cost, Grant, PollMachine, PollSummary};
+pub use quota::QuotaLedger;
+pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
+pub use topology::{HandleIndex, Topology};

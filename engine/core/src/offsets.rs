@@ -1,161 +1,356 @@
-//! What may be committed: completion in any order, commits only up to the first gap.
+//! What may be committed: everything up to the first record that is delivered and not completed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::index::PartitionIndex;
+use crate::partition::{PartitionIndex, PartitionMap};
 
-/// Tracks what was delivered, what is processed and what is committed.
-///
-/// Who calls what: [`assign`](Self::assign) when a partition is assigned, with a generation that
-/// rises; [`deliver`](Self::deliver) before records are handed to the caller;
-/// [`complete`](Self::complete) when they are processed, in any order; [`due`](Self::due) for what
-/// should be committed; [`committed`](Self::committed) when the broker has confirmed it;
-/// [`revoke`](Self::revoke) when the partition is taken away, after which completions of that
-/// generation are fenced.
-///
-/// A gap is a delivered record that is not completed; offsets that were never delivered (compacted
-/// away, or markers of transactions) are none.
-#[derive(Debug, Clone, Default)]
-pub struct OffsetTracker {
-    partitions: Vec<Partition>,
+/// One ownership of one partition, from assignment to revocation. Rises with every assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Generation(pub u64);
+
+/// Records of one partition by their offsets, both ends included. Offsets inside may be missing on
+/// the broker (compaction, transaction markers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OffsetRange {
+    /// First offset.
+    pub first: i64,
+    /// Last offset; not below `first`.
+    pub last: i64,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Partition {
-    generation: Option<u64>,
-    /// Delivered and not completed: first offset → last offset. Neighbours are merged, so a
-    /// caller that completes in order keeps this at one entry.
-    outstanding: BTreeMap<i64, i64>,
-    /// Records in `outstanding` are counted by offsets.
-    start: Option<i64>,
-    /// One past the last delivered offset.
-    position: Option<i64>,
-    committed: Option<i64>,
+/// A delivery that cannot be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// Nobody assigned the partition.
+    #[error("{partition} delivered records without being assigned: call `assigned` first")]
+    NotAssigned {
+        /// Which.
+        partition: PartitionIndex,
+    },
+    /// The range ends before it begins.
+    #[error("a delivery of {partition} ends at {last}, before it begins at {first}")]
+    Inverted {
+        /// Which.
+        partition: PartitionIndex,
+        /// First offset.
+        first: i64,
+        /// Last offset.
+        last: i64,
+    },
+    /// Within one generation offsets only rise.
+    #[error(
+        "{partition} stepped back to offset {first} after {position}: after a seek or a truncation \
+         begin a new generation with `assigned`"
+    )]
+    SteppedBack {
+        /// Which.
+        partition: PartitionIndex,
+        /// First offset of the delivery.
+        first: i64,
+        /// The next offset that was expected, or a later one.
+        position: i64,
+    },
 }
 
-/// What became of a completion.
+/// A completion that cannot be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CompletionError {
+    /// The range ends before it begins.
+    #[error("a completion of {partition} ends at {last}, before it begins at {first}")]
+    Inverted {
+        /// Which.
+        partition: PartitionIndex,
+        /// First offset.
+        first: i64,
+        /// Last offset.
+        last: i64,
+    },
+    /// It reaches past what was delivered.
+    #[error(
+        "offset {last} of {partition} is not delivered yet, the next is {position}: complete what a batch held"
+    )]
+    NotDelivered {
+        /// Which.
+        partition: PartitionIndex,
+        /// Last offset of the completion.
+        last: i64,
+        /// The next offset to be delivered.
+        position: i64,
+    },
+}
+
+/// What a completion changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completion {
-    /// It counts.
-    Accepted,
-    /// The partition was taken away since the records were delivered: its next owner gets them.
+    /// More may be committed: up to this offset, the next to read.
+    Advanced {
+        /// The next offset to read.
+        committable: i64,
+    },
+    /// Remembered, behind a gap; or known already.
+    Recorded,
+    /// It belongs to an ownership that is over, and changed nothing: whoever owns the partition
+    /// now has these records delivered again.
     Fenced,
 }
 
-impl Partition {
-    /// The next offset to read after a restart, as far as processing allows.
-    fn committable(&self) -> Option<i64> {
-        match self.outstanding.first_key_value() {
-            Some((&first, _)) => Some(first),
-            None => self.position,
-        }
-    }
+/// Something to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committable {
+    /// Which.
+    pub partition: PartitionIndex,
+    /// Pass it back to [`OffsetTracker::committed`].
+    pub generation: Generation,
+    /// The next offset to read.
+    pub offset: i64,
+}
+
+/// Tracks which delivered records are completed, in any order, and what may be committed.
+///
+/// A *gap* is a record that was delivered and is not completed; offsets that the broker never
+/// delivers (compacted, aborted, markers) are none.
+///
+/// # Who calls what
+/// - The consumer: [`assigned`](Self::assigned) when it gets a partition (a second call without a
+///   revocation in between starts over, as after a seek), [`delivered`](Self::delivered) for every
+///   range it hands to the application, in order of offsets;
+///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent).
+/// - The application, through the consumer: [`completed`](Self::completed) with the generation that
+///   `delivered` returned; in any order, overlapping, repeated (idempotent).
+/// - The committer: sends what [`dirty`](Self::dirty) lists, and reports each success with
+///   [`committed`](Self::committed) (idempotent; late answers of an earlier generation are ignored).
+///   A failed commit needs no report: the partition stays dirty.
+///
+/// # Cost
+/// Completing in order is O(1) amortised and allocates nothing; memory grows with the number of
+/// runs of completed and of missing offsets, not with records.
+#[derive(Debug, Clone, Default)]
+pub struct OffsetTracker {
+    partitions: PartitionMap<Partition>,
+    generations: u64,
+    fenced: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Partition {
+    generation: Generation,
+    /// Runs of delivered offsets from the first that is not completed; a run is added where
+    /// offsets are missing, otherwise the last one grows.
+    delivered: VecDeque<OffsetRange>,
+    /// The next offset to be delivered, or a lower one; nothing was delivered: `None`.
+    position: Option<i64>,
+    /// Runs of completed offsets behind the first gap, first → last, disjoint and not adjacent.
+    behind_gap: BTreeMap<i64, i64>,
+    committable: Option<i64>,
+    committed: Option<i64>,
 }
 
 impl OffsetTracker {
-    /// Nothing is assigned.
+    /// No partition is assigned.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A partition was assigned under a generation.
-    pub fn assign(&mut self, index: PartitionIndex, generation: u64) {
-        let position = index.as_usize();
-        if self.partitions.len() <= position {
-            self.partitions.resize_with(position + 1, Partition::default);
-        }
-        let committed = self.partitions[position].committed;
-        // Another member may have gone on since; what it committed is not known here, and what we
-        // last committed is no more than a lower bound.
-        self.partitions[position] = Partition { generation: Some(generation), committed, ..Partition::default() };
+    /// An ownership begins. `committed`: the group's committed offset, if it is known and there is
+    /// one; it keeps a first commit of the same offset from being sent.
+    pub fn assigned(&mut self, partition: PartitionIndex, committed: Option<i64>) -> Generation {
+        self.generations += 1;
+        let generation = Generation(self.generations);
+        let fresh = Partition {
+            generation,
+            delivered: VecDeque::new(),
+            position: None,
+            behind_gap: BTreeMap::new(),
+            committable: None,
+            committed,
+        };
+        self.partitions.insert(partition, fresh);
+        generation
     }
 
-    /// A partition was taken away.
-    pub fn revoke(&mut self, index: PartitionIndex) {
-        if let Some(partition) = self.partitions.get_mut(index.as_usize()) {
-            *partition = Partition { committed: partition.committed, ..Partition::default() };
-        }
+    /// The ownership ends: completions and commit answers of its generation change nothing from
+    /// now on.
+    pub fn revoked(&mut self, partition: PartitionIndex) {
+        self.partitions.remove(partition);
     }
 
-    /// Records from `first` to `last`, both included, are handed to the caller.
+    /// The current ownership; `None`: not assigned.
+    #[must_use]
+    pub fn generation(&self, partition: PartitionIndex) -> Option<Generation> {
+        Some(self.partitions.get(partition)?.generation)
+    }
+
+    /// The application got these records.
     ///
-    /// # Panics
-    /// If the partition is not assigned under this generation, or the offsets step back: the
-    /// caller's books are broken.
-    pub fn deliver(&mut self, index: PartitionIndex, generation: u64, first: i64, last: i64) {
-        let partition = &mut self.partitions[index.as_usize()];
-        assert_eq!(partition.generation, Some(generation), "delivering from a partition that is not owned");
-        assert!(first <= last && partition.position.is_none_or(|position| position <= first), "offsets step back");
-        match partition.outstanding.last_entry() {
-            // The gap between the two, if there is one, was never delivered: nothing can wait in it.
-            Some(mut newest) if Some(*newest.get() + 1) == partition.position => {
-                *newest.get_mut() = last;
-            }
-            _ => {
-                partition.outstanding.insert(first, last);
-            }
+    /// # Errors
+    /// If the partition is not assigned, or the range does not lie behind everything delivered
+    /// before; nothing has changed then.
+    pub fn delivered(
+        &mut self,
+        partition: PartitionIndex,
+        range: OffsetRange,
+    ) -> Result<Generation, DeliveryError> {
+        let OffsetRange { first, last } = range;
+        let entry = self.partitions.get_mut(partition).ok_or(DeliveryError::NotAssigned { partition })?;
+        if last < first {
+            return Err(DeliveryError::Inverted { partition, first, last });
         }
-        partition.start.get_or_insert(first);
-        partition.position = Some(last + 1);
+        if let Some(position) = entry.position
+            && first < position
+        {
+            return Err(DeliveryError::SteppedBack { partition, first, position });
+        }
+        let adjacent = entry.position == Some(first);
+        entry.position = Some(last.saturating_add(1));
+        match entry.delivered.back_mut() {
+            Some(run) if adjacent => run.last = last,
+            _ => entry.delivered.push_back(range),
+        }
+        Ok(entry.generation)
     }
 
-    /// Delivered records from `first` to `last`, both included, are processed. Idempotent.
-    pub fn complete(&mut self, index: PartitionIndex, generation: u64, first: i64, last: i64) -> Completion {
-        let Some(partition) = self.partitions.get_mut(index.as_usize()) else { return Completion::Fenced };
-        if partition.generation != Some(generation) {
-            return Completion::Fenced;
+    /// The application has finished with these records, in the generation in which it got them.
+    ///
+    /// # Errors
+    /// If the range reaches past what was delivered in that generation; nothing has changed then.
+    pub fn completed(
+        &mut self,
+        partition: PartitionIndex,
+        generation: Generation,
+        range: OffsetRange,
+    ) -> Result<Completion, CompletionError> {
+        let OffsetRange { first, last } = range;
+        let current = self.partitions.get_mut(partition).filter(|entry| entry.generation == generation);
+        let Some(entry) = current else {
+            self.fenced += 1;
+            return Ok(Completion::Fenced);
+        };
+        if last < first {
+            return Err(CompletionError::Inverted { partition, first, last });
         }
-        // The usual case: exactly what was delivered last, or from the front on.
-        while let Some((&begin, &end)) = partition.outstanding.range(..=last).next_back() {
-            if end < first {
-                break;
-            }
-            partition.outstanding.remove(&begin);
-            if end > last {
-                partition.outstanding.insert(last + 1, end);
-            }
-            if begin < first {
-                partition.outstanding.insert(begin, first - 1);
-                break;
-            }
+        let position = entry.position.unwrap_or(i64::MIN);
+        if last >= position {
+            return Err(CompletionError::NotDelivered { partition, last, position });
         }
-        Completion::Accepted
+        Ok(entry.complete(range))
     }
 
-    /// What should be committed: partition and next offset to read.
-    pub fn due(&self) -> impl Iterator<Item = (PartitionIndex, i64)> + '_ {
-        self.partitions.iter().enumerate().filter_map(|(position, partition)| {
-            let committable = partition.committable()?;
-            let news = partition.start.is_some_and(|start| committable > start)
-                && partition.committed.is_none_or(|committed| committable > committed);
-            (partition.generation.is_some() && news).then(|| (PartitionIndex::from_usize(position), committable))
+    /// The broker has stored this offset for the group.
+    pub fn committed(&mut self, partition: PartitionIndex, generation: Generation, offset: i64) {
+        if let Some(entry) = self.partitions.get_mut(partition)
+            && entry.generation == generation
+        {
+            // Answers may overtake each other; the offsets of one generation only rise.
+            entry.committed = entry.committed.max(Some(offset));
+        }
+    }
+
+    /// What should be committed: in the partitions' order, those whose committable offset differs
+    /// from the committed one.
+    pub fn dirty(&self) -> impl Iterator<Item = Committable> {
+        self.partitions.iter().filter_map(|(partition, entry)| {
+            let offset = entry.committable?;
+            (entry.committed != Some(offset)).then_some(Committable {
+                partition,
+                generation: entry.generation,
+                offset,
+            })
         })
     }
 
-    /// The broker has confirmed a commit.
-    pub fn committed(&mut self, index: PartitionIndex, offset: i64) {
-        if let Some(partition) = self.partitions.get_mut(index.as_usize()) {
-            partition.committed = Some(partition.committed.map_or(offset, |known| known.max(offset)));
+    /// The next offset to read after everything that is completed without a gap; `None`: nothing
+    /// to commit in this generation.
+    #[must_use]
+    pub fn committable(&self, partition: PartitionIndex) -> Option<i64> {
+        self.partitions.get(partition)?.committable
+    }
+
+    /// The last offset known to be committed.
+    #[must_use]
+    pub fn last_committed(&self, partition: PartitionIndex) -> Option<i64> {
+        self.partitions.get(partition)?.committed
+    }
+
+    /// The next offset to be delivered, as far as deliveries tell.
+    #[must_use]
+    pub fn position(&self, partition: PartitionIndex) -> Option<i64> {
+        self.partitions.get(partition)?.position
+    }
+
+    /// The first record that is delivered and not completed; `None`: there is none.
+    #[must_use]
+    pub fn first_incomplete(&self, partition: PartitionIndex) -> Option<i64> {
+        Some(self.partitions.get(partition)?.delivered.front()?.first)
+    }
+
+    /// Completions that came after the end of their ownership, so far.
+    #[must_use]
+    pub const fn fenced_count(&self) -> u64 {
+        self.fenced
+    }
+}
+
+impl Partition {
+    fn complete(&mut self, range: OffsetRange) -> Completion {
+        let Some(front) = self.delivered.front() else { return Completion::Recorded };
+        if range.last < front.first {
+            return Completion::Recorded;
+        }
+        if range.first > front.first {
+            self.remember(range);
+            return Completion::Recorded;
+        }
+        let mut done = range.last;
+        self.advance(done);
+        // What was completed behind the gap may now follow without one.
+        while let Some((&first, &last)) = self.behind_gap.first_key_value() {
+            if self.delivered.front().is_some_and(|front| first > front.first) {
+                break;
+            }
+            self.behind_gap.pop_first();
+            if last > done {
+                done = last;
+                self.advance(done);
+            }
+        }
+        let committable = done.saturating_add(1);
+        self.committable = Some(committable);
+        Completion::Advanced { committable }
+    }
+
+    /// Everything delivered up to `done` is completed.
+    fn advance(&mut self, done: i64) {
+        while let Some(front) = self.delivered.front_mut() {
+            if front.last > done {
+                front.first = front.first.max(done.saturating_add(1));
+                return;
+            }
+            self.delivered.pop_front();
         }
     }
 
-    /// One past the last offset handed to the caller under the current assignment.
-    #[must_use]
-    pub fn position(&self, index: PartitionIndex) -> Option<i64> {
-        self.partitions.get(index.as_usize())?.position
-    }
-
-    /// The last commit that the broker confirmed to this consumer.
-    #[must_use]
-    pub fn committed_offset(&self, index: PartitionIndex) -> Option<i64> {
-        self.partitions.get(index.as_usize())?.committed
-    }
-
-    /// Offsets that were delivered and not completed, over all partitions.
-    #[must_use]
-    pub fn unprocessed(&self) -> u64 {
-        let spans = self.partitions.iter().flat_map(|partition| &partition.outstanding);
-        spans.map(|(first, last)| (last - first + 1).unsigned_abs()).sum()
+    /// Adds a run behind the gap, joined with those it touches.
+    fn remember(&mut self, range: OffsetRange) {
+        let OffsetRange { mut first, mut last } = range;
+        if let Some((&start, &end)) = self.behind_gap.range(..=first).next_back()
+            && end >= first.saturating_sub(1)
+        {
+            first = start;
+            last = last.max(end);
+        }
+        while let Some((&start, &end)) = self.behind_gap.range(first..).next() {
+            if start > last.saturating_add(1) {
+                break;
+            }
+            self.behind_gap.remove(&start);
+            last = last.max(end);
+        }
+        self.behind_gap.insert(first, last);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,290 +1,263 @@
-//! Whose turn it is, and how much: deficit round robin over the lanes that have records.
-//!
-//! After Shreedhar and Varghese, "Efficient Fair Queuing Using Deficit Round Robin" (1996), with
-//! the new-flow list of FQ-CoDel (RFC 8290, §4.2): a lane that just became non-empty is visited
-//! once ahead of the ring.
+//! One poll: grants in scheduler order until the cap is reached or nobody may take more.
 
-use std::collections::VecDeque;
-use std::num::NonZeroU32;
+use std::time::Duration;
 
-use crate::budget::Budget;
-use crate::index::LaneIndex;
-use crate::time::Timestamp;
+use crate::lane::{LaneConfig, LaneIndex, LaneState};
+use crate::quota::QuotaLedger;
+use crate::scheduler::{Policy, Scheduler};
+use crate::time::{Timestamp, WakeReason, Wakeup};
 
-/// A lane's share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LaneConfig {
-    /// Share relative to the other lanes.
-    pub weight: NonZeroU32,
-    /// Records that a poll may take from a lane of weight 1; a lane of weight w may have w times
-    /// as many.
-    pub quota: NonZeroU32,
-}
+/// How long a lost queue wake-up may go unnoticed. Queues signal only the step from empty to
+/// non-empty, and lost signals have stalled other clients for ever (rust-rdkafka #665); one look
+/// per second costs nothing.
+pub const SAFETY_TICK: Duration = Duration::from_secs(1);
 
-impl LaneConfig {
-    /// Records that a poll may take from this lane.
-    #[must_use]
-    pub fn quantum(&self) -> u32 {
-        self.quota.saturating_mul(self.weight).get()
-    }
-}
-
-/// Permission to take records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Leave to take records from a lane. Must be settled before the next one is asked for.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a grant that is not settled blocks the poll"]
+#[non_exhaustive]
 pub struct Grant {
-    /// From this lane.
+    /// Whose queue to take from.
     pub lane: LaneIndex,
-    /// At most so many; never 0.
+    /// The most records to take, at least 1.
     pub records: u32,
 }
 
-/// What a taken grant cost besides its records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What the taken records cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of keys and values.
     pub bytes: u64,
 }
 
-/// What a poll took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a poll came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollSummary {
-    /// Records.
-    pub records: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Grants that were given.
+    /// 1, 2, 3, … over all polls, empty ones included.
+    pub number: u64,
+    /// When it began.
+    pub began: Timestamp,
+    /// From beginning to end.
+    pub took: Duration,
+    /// Grants that were settled.
     pub grants: u32,
-    /// Lanes that may have more.
-    pub lanes_backlogged: usize,
+    /// Records taken.
+    pub records: u64,
+    /// Bytes taken.
+    pub bytes: u64,
+    /// Lanes that may have more: polling again at once is worth it.
+    pub lanes_ready: u32,
 }
 
-/// Decides, poll by poll, from which lane how many records are taken.
+/// Decides for one consumer whose turn it is and how much it may take.
 ///
-/// Who calls what, in which order: [`lane_ready`](Self::lane_ready) whenever a lane's queue may
-/// have records (idempotent, at any time but between a grant and its settlement); then, for each
-/// poll, [`begin`](Self::begin), [`next_grant`](Self::next_grant) and [`settle`](Self::settle) in
-/// turns until there is no grant, [`end`](Self::end). Taking fewer records than granted means that
-/// the lane is empty until `lane_ready` is called for it again.
+/// # Who calls what
+/// The consumer's poll loop, and nobody else:
 ///
-/// In one poll a lane gets at most its quantum (quota × weight). Without a budget every lane with
-/// records is visited once. With a budget that is smaller than the sum of the quanta, the visits
-/// are shortened in proportion to the weights so that the poll reaches every lane; with a budget
-/// smaller than the number of lanes, the ring goes on in the next poll where this one stopped.
+/// ```
+/// # use std::num::NonZeroU32;
+/// # use fairpoll_core::{Cost, LaneConfig, LaneIndex, Policy, PollMachine, Timestamp};
+/// # let quota = NonZeroU32::new(500).unwrap();
+/// # let mut queues = vec![vec![0_u8; 700], vec![0_u8; 3]];
+/// # let now = Timestamp::ZERO;
+/// let mut poll = PollMachine::new([LaneConfig::with_quota(quota); 2], Policy::DeficitRoundRobin);
+/// poll.lane_ready(LaneIndex(0)); // its queue signalled records
+/// poll.lane_ready(LaneIndex(1));
 ///
-/// Every operation is O(1), amortised over the grants; nothing is allocated once every lane was
-/// ready at the same time.
+/// poll.begin(now, None);
+/// while let Some(grant) = poll.next_grant() {
+///     let queue = &mut queues[grant.lane.position()];
+///     let taken = queue.len().min(grant.records as usize);
+///     queue.truncate(queue.len() - taken);
+///     poll.settle(grant, taken as u32, Cost { bytes: taken as u64 });
+/// }
+/// let summary = poll.end(now);
+/// assert_eq!(summary.records, 503);
+/// ```
+///
+/// - [`lane_ready`](Self::lane_ready), [`pause`](Self::pause), [`resume`](Self::resume): at any
+///   time, also between a grant and its settlement; idempotent. Saying "ready" of an empty lane
+///   costs one grant that takes nothing. *Not* saying it of a lane with records leaves them lying:
+///   say it when a queue signals, and of every lane after the safety tick.
+/// - [`begin`](Self::begin), pairs of [`next_grant`](Self::next_grant) and
+///   [`settle`](Self::settle), [`end`](Self::end): in this order, once each per poll. A poll may
+///   end early, with grants not asked for; the next one resumes where it stopped.
+/// - [`next_wakeup`](Self::next_wakeup): between polls; changes nothing.
+///
+/// # What holds
+/// A poll grants a lane at most its quantum ([`LaneConfig::quantum`]), all lanes together at most
+/// the budget, and nothing to a lane that ran empty in it. It stops short of the budget only when
+/// every lane that was ready had its quantum or ran empty. What a lane did not take is granted to
+/// others. Calls out of order are defects of the caller and panic.
 #[derive(Debug, Clone)]
 pub struct PollMachine {
-    lanes: Vec<Lane>,
-    /// Lanes that just became non-empty; each is visited once, ahead of the ring.
-    fresh: VecDeque<LaneIndex>,
-    /// The ring; its head is next. Holds lanes that ran empty until their turn comes round, so
-    /// that a lane which empties and refills cannot overtake the others again and again.
-    ring: VecDeque<LaneIndex>,
-    /// Sum of the weights of lanes that may have records.
-    backlogged_weight: u64,
-    backlogged: usize,
-    poll: Option<Poll>,
+    scheduler: Scheduler,
+    lane_count: u32,
     polls: u64,
+    running: Option<Running>,
 }
 
 #[derive(Debug, Clone)]
-struct Lane {
-    config: LaneConfig,
-    place: Place,
-    /// It may have records.
-    backlogged: bool,
-    /// What is left of the visit in progress, records.
-    deficit: u32,
-    /// The poll that `served` is about.
-    poll: u64,
-    /// Records taken in that poll.
-    served: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Out,
-    Fresh,
-    Ring,
-}
-
-/// A poll in progress.
-#[derive(Debug, Clone)]
-struct Poll {
-    budget: Budget,
-    /// Records a lane of weight 1 gets per visit.
-    unit: u32,
-    granted: Option<Grant>,
-    /// Lanes in a row that had no allowance left; all of them: the poll is over.
-    capped: usize,
-    summary: PollSummary,
+struct Running {
+    began: Timestamp,
+    budget: QuotaLedger,
+    outstanding: Option<(LaneIndex, u32)>,
+    grants: u32,
+    bytes: u64,
 }
 
 impl PollMachine {
-    /// A machine for these lanes, all of them empty.
+    /// All lanes are empty until they are said to be ready.
     #[must_use]
-    pub fn new(lanes: impl IntoIterator<Item = LaneConfig>) -> Self {
-        let lanes = lanes.into_iter().map(|config| Lane {
-            config,
-            place: Place::Out,
-            backlogged: false,
-            deficit: 0,
-            poll: 0,
-            served: 0,
-        });
-        Self {
-            lanes: lanes.collect(),
-            fresh: VecDeque::new(),
-            ring: VecDeque::new(),
-            backlogged_weight: 0,
-            backlogged: 0,
-            poll: None,
-            polls: 0,
+    pub fn new(lanes: impl IntoIterator<Item = LaneConfig>, policy: Policy) -> Self {
+        let mut machine = Self { scheduler: Scheduler::new(policy), lane_count: 0, polls: 0, running: None };
+        for config in lanes {
+            machine.add_lane(config);
         }
+        machine
     }
 
-    /// A lane's queue may have records.
-    pub fn lane_ready(&mut self, index: LaneIndex) {
-        let lane = &mut self.lanes[index.as_usize()];
-        if lane.backlogged {
-            return;
-        }
-        lane.backlogged = true;
-        self.backlogged += 1;
-        self.backlogged_weight += u64::from(lane.config.weight.get());
-        if lane.place == Place::Out {
-            lane.place = Place::Fresh;
-            self.fresh.push_back(index);
-        }
-        // In the ring already: it waits for its turn there.
-    }
-
-    /// Whether any lane may have records.
-    #[must_use]
-    pub fn has_backlog(&self) -> bool {
-        self.backlogged > 0
-    }
-
-    /// Begins a poll of at most `budget` records; `None`: every lane up to its quantum.
+    /// One more lane, empty; also while a poll runs.
     ///
     /// # Panics
-    /// If a poll is in progress.
-    pub fn begin(&mut self, _now: Timestamp, budget: Option<u32>) {
-        assert!(self.poll.is_none(), "a poll is in progress: end() it first");
-        self.polls += 1;
-        let unit = match budget {
-            None => u32::MAX,
-            // At least one record a visit, or nobody would ever be served.
-            Some(budget) => {
-                let share = u64::from(budget) / self.backlogged_weight.max(1);
-                u32::try_from(share).unwrap_or(u32::MAX).max(1)
-            }
+    /// If there are 2³² lanes already.
+    pub fn add_lane(&mut self, config: LaneConfig) -> LaneIndex {
+        let lane = LaneIndex(self.lane_count);
+        self.lane_count = self.lane_count.checked_add(1).expect("fewer than 2^32 lanes");
+        self.scheduler.add_lane(config);
+        lane
+    }
+
+    /// How many lanes there are.
+    #[must_use]
+    pub const fn lane_count(&self) -> u32 {
+        self.lane_count
+    }
+
+    /// The lane's queue may have records.
+    ///
+    /// # Panics
+    /// As all methods that name a lane: if there is no such lane.
+    pub fn lane_ready(&mut self, lane: LaneIndex) {
+        self.scheduler.ready(lane);
+    }
+
+    /// The lane gets no grants until it is resumed. Records stay in its queue.
+    pub fn pause(&mut self, lane: LaneIndex) {
+        self.scheduler.pause(lane);
+    }
+
+    /// The lane takes part again; if it was ready it still is.
+    pub fn resume(&mut self, lane: LaneIndex) {
+        self.scheduler.resume(lane);
+    }
+
+    /// What is known of the lane.
+    #[must_use]
+    pub fn lane_state(&self, lane: LaneIndex) -> LaneState {
+        self.scheduler.state(lane)
+    }
+
+    /// Lanes that may have records and are not paused.
+    #[must_use]
+    pub fn ready_count(&self) -> u32 {
+        self.scheduler.ready_count()
+    }
+
+    /// A poll begins. `budget`: the most records over all lanes; `None`: only the lanes' own
+    /// quotas limit it.
+    ///
+    /// # Panics
+    /// If the previous poll has not ended.
+    pub fn begin(&mut self, now: Timestamp, budget: Option<u32>) {
+        assert!(self.running.is_none(), "a poll began before the previous one ended");
+        let capacity = match (budget, self.scheduler.poll_cap()) {
+            (Some(budget), Some(cap)) => u64::from(budget.min(cap)),
+            (Some(limit), None) | (None, Some(limit)) => u64::from(limit),
+            (None, None) => QuotaLedger::UNLIMITED,
         };
-        let budget = Budget::new(budget.map_or(u64::MAX, u64::from));
-        self.poll = Some(Poll { budget, unit, granted: None, capped: 0, summary: PollSummary::default() });
+        self.polls += 1;
+        self.scheduler.begin_poll();
+        self.running = Some(Running {
+            began: now,
+            budget: QuotaLedger::new(capacity),
+            outstanding: None,
+            grants: 0,
+            bytes: 0,
+        });
     }
 
-    /// The next lane to take from; `None`: this poll is over.
+    /// Who may take next, and how much; `None`: the poll is over, call [`end`](Self::end).
     ///
     /// # Panics
-    /// If no poll is in progress, or the grant before was not settled.
+    /// Outside a poll, or if the previous grant is not settled.
     pub fn next_grant(&mut self) -> Option<Grant> {
-        let polls = self.polls;
-        let poll = self.poll.as_mut().expect("begin() comes before next_grant()");
-        assert!(poll.granted.is_none(), "settle() the grant before asking for the next");
-        loop {
-            if poll.budget.available() == 0 {
-                return None;
-            }
-            let index = match (self.fresh.front(), self.ring.front()) {
-                (Some(&fresh), _) => fresh,
-                // Everybody in the ring has had all that a poll may give.
-                (None, Some(_)) if poll.capped >= self.ring.len() => return None,
-                (None, Some(&head)) => head,
-                (None, None) => return None,
-            };
-            let lane = &mut self.lanes[index.as_usize()];
-            if !lane.backlogged {
-                // It ran empty and its turn has come round: from now on it counts as new again.
-                self.ring.pop_front();
-                lane.place = Place::Out;
-                continue;
-            }
-            if lane.poll != polls {
-                lane.poll = polls;
-                lane.served = 0;
-            }
-            let allowance = lane.config.quantum() - lane.served;
-            if allowance == 0 {
-                if lane.place == Place::Fresh {
-                    // It ran empty, left and came back, all in this poll.
-                    self.fresh.pop_front();
-                    lane.place = Place::Ring;
-                    self.ring.push_back(index);
-                } else {
-                    self.ring.rotate_left(1);
-                }
-                poll.capped += 1;
-                continue;
-            }
-            if lane.deficit == 0 {
-                lane.deficit = poll.unit.saturating_mul(lane.config.weight.get()).min(lane.config.quantum());
-            }
-            let records = lane.deficit.min(allowance);
-            let records = u32::try_from(poll.budget.available()).map_or(records, |left| records.min(left));
-            poll.budget.grant(u64::from(records));
-            poll.capped = 0;
-            let grant = Grant { lane: index, records };
-            poll.granted = Some(grant);
-            return Some(grant);
+        let running = self.running.as_mut().expect("a grant was asked for outside a poll");
+        assert!(running.outstanding.is_none(), "a grant was asked for before the last was settled");
+        let available = u32::try_from(running.budget.available()).unwrap_or(u32::MAX);
+        if available == 0 {
+            return None;
         }
+        let (lane, records) = self.scheduler.offer(available)?;
+        let granted = running.budget.grant(u64::from(records));
+        assert_eq!(granted, u64::from(records), "the scheduler offered more than was available");
+        running.outstanding = Some((lane, records));
+        Some(Grant { lane, records })
     }
 
-    /// What became of a grant. Taking less than granted means that the lane is empty.
+    /// The shell took `taken ≤ grant.records` records. Fewer means that the lane is empty until
+    /// [`lane_ready`](Self::lane_ready) is called again (or was, since the grant).
     ///
     /// # Panics
-    /// If this grant is not the one in progress, or more was taken than granted.
+    /// If more was taken than granted, or the grant is not the one in progress.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a grant is consumed, so that it cannot be settled twice"
+    )]
     pub fn settle(&mut self, grant: Grant, taken: u32, cost: Cost) {
-        let poll = self.poll.as_mut().expect("begin() comes before settle()");
-        assert_eq!(poll.granted.take(), Some(grant), "only the grant in progress can be settled");
-        assert!(taken <= grant.records, "took {taken} of {} granted records", grant.records);
-        poll.budget.give_back(u64::from(grant.records - taken));
-        poll.summary.records += u64::from(taken);
-        poll.summary.bytes += cost.bytes;
-        poll.summary.grants += 1;
+        let running = self.running.as_mut().expect("a grant was settled outside a poll");
+        let outstanding = running.outstanding.take();
+        assert_eq!(outstanding, Some((grant.lane, grant.records)), "a foreign grant was settled");
+        assert!(taken <= grant.records, "{taken} records taken on a grant of {}", grant.records);
+        running.budget.give_back(u64::from(grant.records - taken));
+        running.grants += 1;
+        running.bytes += cost.bytes;
+        self.scheduler.settle(grant.lane, grant.records, taken);
+    }
 
-        let lane = &mut self.lanes[grant.lane.as_usize()];
-        lane.served += taken;
-        lane.deficit -= taken;
-        let emptied = taken < grant.records;
-        if emptied {
-            // An empty lane saves nothing up.
-            lane.deficit = 0;
-            lane.backlogged = false;
-            self.backlogged -= 1;
-            self.backlogged_weight -= u64::from(lane.config.weight.get());
-        }
-        // A visit that the budget cut short goes on in the next poll, from the same place.
-        let over = lane.deficit == 0;
-        match lane.place {
-            Place::Fresh if over => {
-                self.fresh.pop_front();
-                lane.place = Place::Ring;
-                self.ring.push_back(grant.lane);
-            }
-            Place::Ring if over => self.ring.rotate_left(1),
-            Place::Fresh | Place::Ring | Place::Out => {}
+    /// The poll ends.
+    ///
+    /// # Panics
+    /// Outside a poll, or if a grant is not settled.
+    pub fn end(&mut self, now: Timestamp) -> PollSummary {
+        let running = self.running.take().expect("a poll ended that had not begun");
+        assert!(running.outstanding.is_none(), "a poll ended before its last grant was settled");
+        self.scheduler.end_poll();
+        PollSummary {
+            number: self.polls,
+            began: running.began,
+            took: now.since(running.began),
+            grants: running.grants,
+            records: running.budget.granted(),
+            bytes: running.bytes,
+            lanes_ready: self.scheduler.ready_count(),
         }
     }
 
-    /// Ends the poll.
-    ///
-    /// # Panics
-    /// If no poll is in progress, or a grant was not settled.
-    pub fn end(&mut self, _now: Timestamp) -> PollSummary {
-        let poll = self.poll.take().expect("begin() comes before end()");
-        assert!(poll.granted.is_none(), "settle() the last grant before end()");
-        PollSummary { lanes_backlogged: self.backlogged, ..poll.summary }
+    /// When to poll again at the latest: at once if a lane may have records, else after the safety
+    /// tick. `None`: there are no lanes.
+    #[must_use]
+    pub fn next_wakeup(&self, now: Timestamp) -> Option<Wakeup> {
+        if self.lane_count == 0 {
+            return None;
+        }
+        Some(if self.scheduler.ready_count() > 0 {
+            Wakeup { at: now, reason: WakeReason::RecordsReady }
+        } else {
+            Wakeup { at: now + SAFETY_TICK, reason: WakeReason::SafetyTick }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;
