@@ -33,7 +33,7 @@ pub(crate) struct Group {
     /// The engine's number of the partition.
     pub(crate) index: fairpoll_core::PartitionIndex,
     /// The assignment under which the records were fetched.
-    pub(crate) generation: u64,
+    pub(crate) generation: fairpoll_core::Generation,
     /// Its runs, in the batch's list of runs.
     runs: Range<usize>,
     count: usize,
@@ -124,7 +124,7 @@ impl BatchBuilder {
         &mut self,
         partition: (&Arc<str>, i32),
         index: fairpoll_core::PartitionIndex,
-        generation: u64,
+        generation: fairpoll_core::Generation,
         start: usize,
         len: usize,
     ) {

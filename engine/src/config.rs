@@ -39,7 +39,7 @@ pub(crate) struct TopicConfig {
     pub(crate) weight: u32,
 }
 
-pub use fairpoll_core::mode::ExplicitMode as ModeRequest;
+pub use fairpoll_core::RequestedMode as ModeRequest;
 
 /// How the handles of `multi` share the consumer group. `single` and `fair` have one handle and
 /// use the classic protocol with the configured assignor.
@@ -181,6 +181,9 @@ impl Config {
         }
         if self.group_id.is_empty() {
             return invalid("group_id is empty: offsets are committed under it".to_owned());
+        }
+        if self.topics.len() > 1_000_000 {
+            return invalid(format!("{} topics are more than a Kafka cluster holds", self.topics.len()));
         }
         if self.topics.is_empty() {
             return invalid("there is no topic to consume".to_owned());

@@ -15,7 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairpoll_core::{Cost, FirstFetch, OffsetTracker, PartitionIndex, PollMachine, Timestamp};
+use fairpoll_core::{
+    Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp, Wakeup,
+};
 use tokio::time;
 
 use crate::batch::{Batch, BatchBuilder, BatchCount, LaneError};
@@ -28,22 +30,10 @@ use crate::topology::{HandlePlan, Topology};
 use self::lane::Lane;
 use self::rebalance::Revocation;
 
-pub use self::view::PartitionLag;
-
 /// Wake-ups are edge-triggered, and lost ones stalled other clients for ever (rust-rdkafka #665,
 /// PR #840): every queue is looked at again after so long, whatever the wake-ups say. It also keeps
 /// `max.poll.interval.ms` of handles without traffic at bay.
 const SAFETY_TICK: Duration = Duration::from_secs(1);
-
-/// How often the answer to a first fetch is looked for while a poll waits for it; librdkafka has no
-/// event for a fetch without records.
-const FIRST_FETCH_LOOK: Duration = Duration::from_millis(1);
-
-/// librdkafka notes a fetch's watermark before it parses and queues the records. An empty partition
-/// has none to queue; one that holds records gets the time to parse a full fetch (1 MiB of small
-/// records took 10 ms on a busy machine). It may still have none for us: all consumed, or aborted.
-const SETTLE_EMPTY: Duration = Duration::from_millis(5);
-const SETTLE_RECORDS: Duration = Duration::from_millis(25);
 
 /// A Kafka consumer of many topics.
 ///
@@ -108,7 +98,12 @@ struct Partition {
     handle: usize,
     lane: usize,
     /// The assignment under which it is owned now.
-    generation: Option<u64>,
+    generation: Option<Generation>,
+}
+
+/// The dense number of a partition at this position.
+fn index_of(position: usize) -> PartitionIndex {
+    PartitionIndex(u32::try_from(position).expect("a consumer has fewer than 2^32 partitions"))
 }
 
 impl Partitions {
@@ -118,15 +113,15 @@ impl Partitions {
     }
 
     fn get(&self, index: PartitionIndex) -> &Partition {
-        &self.all[index.as_usize()]
+        &self.all[index.position()]
     }
 
     fn get_mut(&mut self, index: PartitionIndex) -> &mut Partition {
-        &mut self.all[index.as_usize()]
+        &mut self.all[index.position()]
     }
 
     fn iter(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
-        self.all.iter().enumerate().map(|(index, partition)| (PartitionIndex::from_usize(index), partition))
+        self.all.iter().enumerate().map(|(index, partition)| (index_of(index), partition))
     }
 
     fn assigned(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
@@ -179,8 +174,8 @@ impl Consumer {
         let mut next = self.last_tick + SAFETY_TICK;
         if !self.joined() {
             next = next.min(self.epoch + self.config.join_wait);
-        } else if self.topology.waits_for_first_fetch && self.first_fetch.waiting(self.timestamp(now)).is_some() {
-            next = next.min(now + FIRST_FETCH_LOOK);
+        } else if let Some(Wakeup { at, .. }) = self.first_fetch.waiting(self.timestamp(now)) {
+            next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
         }
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);
@@ -200,7 +195,7 @@ impl Consumer {
         if tick {
             self.last_tick = now;
             for lane in 0..self.lanes.len() {
-                self.poll.lane_ready(lane.into());
+                self.poll.lane_ready(LaneIndex::from_position(lane));
             }
         }
         let mut strays = Vec::new();
@@ -273,12 +268,12 @@ impl Consumer {
         // After the look at first fetches: what was seen there must be taken now.
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.take_wake() {
-                self.poll.lane_ready(index.into());
+                self.poll.lane_ready(LaneIndex::from_position(index));
             }
         }
         self.poll.begin(at, max_records);
         while let Some(grant) = self.poll.next_grant() {
-            let lane = &mut self.lanes[grant.lane.as_usize()];
+            let lane = &mut self.lanes[grant.lane.position()];
             let taken = lane.take(grant.records as usize, &mut batch, &self.partitions, &self.topics);
             // Errors are taken from the queue but are no records; the lane may hold more.
             let taken = u32::try_from(taken).unwrap_or(grant.records);
@@ -295,21 +290,21 @@ impl Consumer {
     /// Whether some newly assigned lane's first fetch is still out. Such a lane is *unknown*, not
     /// empty: on a fast broker the deep topics' first fetch comes tens of polls before the others'.
     fn waits_for_first_fetch(&mut self, now: Timestamp) -> bool {
-        if !self.topology.waits_for_first_fetch || self.first_fetch.waiting(now).is_none() {
+        if self.first_fetch.waiting(now).is_none() {
             return false;
         }
         let unknown: Vec<PartitionIndex> = self.first_fetch.unknown().collect();
         for index in unknown {
             let partition = self.partitions.get(index);
             if self.lanes[partition.lane].has_records() {
-                self.poll.lane_ready(partition.lane.into());
+                self.poll.lane_ready(LaneIndex::from_position(partition.lane));
                 self.first_fetch.delivered(index);
                 continue;
             }
             let client = self.handles[partition.handle].client.as_ref();
             if let Some((start, end)) = client.and_then(|client| client.cached_watermarks(&partition.entry)) {
-                let settle = if end > start { SETTLE_RECORDS } else { SETTLE_EMPTY };
-                self.first_fetch.fetch_answered(now, index, settle);
+                let answer = if end > start { Answer::Records } else { Answer::Empty };
+                self.first_fetch.fetch_answered(now, index, answer);
             }
         }
         self.first_fetch.waiting(now).is_some()

@@ -49,3 +49,11 @@ pub(crate) fn error_name(code: sys::rd_kafka_resp_err_t) -> String {
     let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2name(code)) };
     text.to_string_lossy().into_owned()
 }
+
+/// How many descriptors this process may have open; `None`: not limited, or not known.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the result.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0;
+    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}

@@ -47,10 +47,10 @@ mod topology;
 
 pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Record, Records};
 pub use config::{Config, GroupStrategy, ModeRequest};
-pub use consumer::{Consumer, PartitionLag};
+pub use consumer::Consumer;
 pub use error::{PollError, StartError};
 pub use event::ConsumerEvent;
-pub use fairpoll_core::mode::{Mode, Resolution};
+pub use fairpoll_core::{Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample};
 pub use ffi::librdkafka_version;
 pub use status::{ConsumerInfo, Status, StopReport};
 pub use topology::own_group_id;

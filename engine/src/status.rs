@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use fairpoll_core::mode::Resolution;
+use fairpoll_core::Resolution;
 
 /// Requested and actual mode, and what was built for it.
 #[derive(Debug, Clone)]
@@ -65,8 +65,9 @@ pub struct StopReport {
     pub committed: bool,
     /// Every handle left its group and was destroyed.
     pub closed: bool,
-    /// Delivered records that were not marked as processed: they will come again.
-    pub unprocessed_records: u64,
+    /// Topic, partition and the first offset that was delivered and not marked as processed: from
+    /// there on records will come again.
+    pub unprocessed: Vec<(String, i32, i64)>,
     /// Batches still alive; each keeps its handle, hence threads and sockets, until it is dropped.
     pub outstanding_batches: usize,
     /// What went wrong on the way.

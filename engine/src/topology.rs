@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use fairpoll_core::mode::{Mode, Resolution};
+use fairpoll_core::{LaneConfig, Resolution, topology};
 
 use crate::config::{Config, GroupStrategy};
 
@@ -14,8 +14,8 @@ pub(crate) struct Topology {
     pub(crate) resolution: Resolution,
     pub(crate) handles: Vec<HandlePlan>,
     pub(crate) lanes: Vec<LanePlan>,
-    /// Whether a poll waits for the first fetch of newly assigned lanes.
-    pub(crate) waits_for_first_fetch: bool,
+    /// What the lanes are entitled to, in their order.
+    pub(crate) shares: Vec<LaneConfig>,
 }
 
 /// One librdkafka client.
@@ -35,7 +35,6 @@ pub(crate) struct LanePlan {
     pub(crate) handle: usize,
     /// Indexes into the configuration's topics.
     pub(crate) topics: Vec<usize>,
-    pub(crate) weight: NonZeroU32,
 }
 
 /// What a handle speaks with its group's coordinator.
@@ -51,43 +50,34 @@ pub(crate) enum GroupProtocol {
 
 impl Topology {
     pub(crate) fn new(config: &Config, resolution: Resolution) -> Self {
-        let all: Vec<usize> = (0..config.topics.len()).collect();
-        let weight = |topic: usize| NonZeroU32::new(config.topics[topic].weight).expect("validate refuses 0");
-        let one_handle = || {
-            vec![HandlePlan {
-                client_id: "fairpoll".to_owned(),
-                group_id: config.group_id.clone(),
-                protocol: GroupProtocol::Classic,
-                topics: all.clone(),
-            }]
-        };
-        match resolution.actual {
-            Mode::Single => Self {
-                handles: one_handle(),
-                lanes: vec![LanePlan { handle: 0, topics: all.clone(), weight: NonZeroU32::MIN }],
-                // To the letter what one consumer does.
-                waits_for_first_fetch: false,
-                resolution,
-            },
-            Mode::Fair => Self {
-                handles: one_handle(),
-                lanes: all
-                    .iter()
-                    .map(|&topic| LanePlan { handle: 0, topics: vec![topic], weight: weight(topic) })
-                    .collect(),
-                waits_for_first_fetch: true,
-                resolution,
-            },
-            Mode::Multi => Self {
-                handles: all.iter().map(|&topic| multi_handle(config, topic)).collect(),
-                lanes: all
-                    .iter()
-                    .map(|&topic| LanePlan { handle: topic, topics: vec![topic], weight: weight(topic) })
-                    .collect(),
-                waits_for_first_fetch: true,
-                resolution,
-            },
+        let count = u32::try_from(config.topics.len()).expect("validate refuses more topics than Kafka has");
+        let plan = topology::Topology::of(resolution.actual, count);
+        let alone = plan.handle_count() > 1;
+        let mut handles: Vec<HandlePlan> = Vec::new();
+        let mut lanes: Vec<LanePlan> = Vec::new();
+        for (topic, number) in (0..count).enumerate() {
+            let lane = plan.lane_of_topic(number);
+            let handle = plan.handle_of_lane(lane).0 as usize;
+            // Topics come in order, so a handle or lane that is not there yet is the next one.
+            if handle == handles.len() {
+                handles.push(if alone { handle_of_topic(config, topic) } else { one_handle(config) });
+            }
+            if lane.position() == lanes.len() {
+                lanes.push(LanePlan { handle, topics: Vec::new() });
+            }
+            handles[handle].topics.push(topic);
+            lanes[lane.position()].topics.push(topic);
         }
+        let weights = config.topics.iter().map(|topic| {
+            NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0")
+        });
+        Self { resolution, handles, lanes, shares: plan.lane_configs(config.quota(), weights) }
+    }
+
+    /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is
+    /// nobody to be ahead of: `single` stays to the letter what one consumer does.
+    pub(crate) fn waits_for_first_fetch(&self) -> bool {
+        self.lanes.len() > 1
     }
 
     /// The same with every handle on the classic protocol, for brokers without KIP-848.
@@ -101,14 +91,25 @@ impl Topology {
     }
 }
 
-fn multi_handle(config: &Config, topic: usize) -> HandlePlan {
+/// The one client of all topics.
+fn one_handle(config: &Config) -> HandlePlan {
+    HandlePlan {
+        client_id: "fairpoll".to_owned(),
+        group_id: config.group_id.clone(),
+        protocol: GroupProtocol::Classic,
+        topics: Vec::new(),
+    }
+}
+
+/// The client of one topic among several clients.
+fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
     let name = &config.topics[topic].name;
     let (group_id, protocol) = match config.group_strategy {
         GroupStrategy::Kip848 => (config.group_id.clone(), GroupProtocol::Consumer),
         GroupStrategy::Cooperative => (config.group_id.clone(), GroupProtocol::CooperativeSticky),
         GroupStrategy::Own => (own_group_id(&config.group_id, name), GroupProtocol::Classic),
     };
-    HandlePlan { client_id: format!("fairpoll-{name}"), group_id, protocol, topics: vec![topic] }
+    HandlePlan { client_id: format!("fairpoll-{name}"), group_id, protocol, topics: Vec::new() }
 }
 
 /// The group of one topic under [`GroupStrategy::Own`]: `{group_id}.{topic}`.

@@ -1,18 +1,17 @@
 //! From a configuration to handles and lanes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fairpoll_core::mode::{self, Limits, ModeRequest, Resolution};
-use fairpoll_core::{FirstFetch, LaneConfig, OffsetTracker, PollMachine};
+use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
+use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution};
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
 use crate::config::Config;
 use crate::error::StartError;
-use crate::ffi::{Client, Wake, librdkafka_version};
+use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
 use super::commit::Commits;
@@ -33,7 +32,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     let consumer = Consumer {
         topics: config.topics.iter().map(|topic| Arc::from(topic.name.as_str())).collect(),
         partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
-        poll: PollMachine::new(lane_configs(&config, &topology)),
+        poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
         first_fetch: FirstFetch::new(),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
@@ -56,18 +55,22 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     Ok(consumer)
 }
 
+/// What a librdkafka client needs, as measured against one broker: two connections (bootstrap and
+/// broker become one after a while; the coordinator has its own), a wake-up pipe per thread.
+const HANDLE_DEMAND: HandleDemand = HandleDemand { descriptors: 16, memory_bytes: 0, connections: 2 };
+
 fn resolve(config: &Config) -> Resolution {
     let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
-    mode::resolve(request, config.topics.len(), &Limits::default())
+    let topics = u32::try_from(config.topics.len()).unwrap_or(u32::MAX);
+    let limits = MachineLimits { descriptors: free_descriptors(), ..MachineLimits::default() };
+    mode::resolve(request, topics, &HANDLE_DEMAND, &limits)
 }
 
-fn lane_configs(config: &Config, topology: &Topology) -> Vec<LaneConfig> {
-    topology.lanes.iter().map(|lane| LaneConfig { weight: lane.weight, quota: quota(config, lane.weight) }).collect()
-}
-
-/// A topic of weight 2 may have twice the records in a poll.
-fn quota(config: &Config, weight: NonZeroU32) -> NonZeroU32 {
-    config.quota().saturating_mul(weight)
+/// Descriptors that this process may still open; `None`: not limited.
+fn free_descriptors() -> Option<u64> {
+    let limit = descriptor_limit()?;
+    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    Some(limit.saturating_sub(used))
 }
 
 /// Creates handles and lanes, and subscribes. What was created is dropped again on failure.

@@ -1,6 +1,6 @@
 //! Commits: what is processed goes to the broker, asynchronously, one request per handle at a time.
 
-use fairpoll_core::PartitionIndex;
+use fairpoll_core::{Committable, OffsetRange};
 
 use crate::batch::{Batch, BatchBuilder};
 use crate::event::ConsumerEvent;
@@ -21,7 +21,7 @@ pub(super) struct Commits {
 struct InFlight {
     id: u64,
     handle: usize,
-    offsets: Vec<(PartitionIndex, i64)>,
+    offsets: Vec<Committable>,
 }
 
 impl Commits {
@@ -58,7 +58,11 @@ impl Consumer {
     pub fn mark_processed(&mut self, batch: &Batch) {
         for group in batch.groups() {
             for (first, last) in batch.spans(group) {
-                self.offsets.complete(group.index, group.generation, first, last);
+                let range = OffsetRange { first, last };
+                if let Err(error) = self.offsets.completed(group.index, group.generation, range) {
+                    // Every batch of this consumer was noted when it was delivered.
+                    tracing::error!(%error, "marked a batch of another consumer as processed; ignored");
+                }
             }
         }
     }
@@ -78,14 +82,14 @@ impl Consumer {
             }
             return;
         }
-        let due: Vec<(PartitionIndex, i64)> =
-            self.offsets.due().filter(|&(index, _)| self.partitions.get(index).handle == handle).collect();
+        let due: Vec<Committable> =
+            self.offsets.dirty().filter(|due| self.partitions.get(due.partition).handle == handle).collect();
         let Some(client) = self.handles[handle].client.as_ref().filter(|_| !due.is_empty()) else { return };
         self.commits.last_id += 1;
         let id = self.commits.last_id;
-        let entries = due.iter().map(|&(index, offset)| {
-            let entry = &self.partitions.get(index).entry;
-            (entry.topic.as_str(), entry.partition, offset)
+        let entries = due.iter().map(|due| {
+            let entry = &self.partitions.get(due.partition).entry;
+            (entry.topic.as_str(), entry.partition, due.offset)
         });
         let sent = client.commit(id, entries.clone());
         let offsets = entries.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset)).collect();
@@ -106,8 +110,8 @@ impl Consumer {
             .iter()
             .filter_map(|entry| Some(format!("{} [{}]: {}", entry.topic, entry.partition, entry.error.as_ref()?)))
             .collect();
-        for &(index, offset) in &commit.offsets {
-            let entry = &self.partitions.get(index).entry;
+        for due in &commit.offsets {
+            let entry = &self.partitions.get(due.partition).entry;
             let answer = outcome
                 .offsets
                 .iter()
@@ -117,7 +121,7 @@ impl Consumer {
             let whole = outcome.error.is_none() || !failed.is_empty();
             let ok = whole && answer.is_none_or(|answer| answer.error.is_none());
             if ok {
-                self.offsets.committed(index, offset);
+                self.offsets.committed(due.partition, due.generation, due.offset);
             }
         }
         let error = match (outcome.error, failed.is_empty()) {
@@ -138,7 +142,10 @@ impl Consumer {
     /// Tells the tracker what the caller is about to get.
     pub(super) fn note_delivered(&mut self, batch: &BatchBuilder) {
         for (group, first, last) in batch.spans() {
-            self.offsets.deliver(group.index, group.generation, first, last);
+            if let Err(error) = self.offsets.delivered(group.index, OffsetRange { first, last }) {
+                // librdkafka delivers a partition's records in order within an assignment.
+                tracing::error!(%error, topic = &*group.topic, "a partition stepped back");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fairpoll_core::PartitionIndex;
+use fairpoll_core::{Generation, PartitionIndex};
 
 use crate::batch::BatchBuilder;
 use crate::ffi::{Client, LaneQueue, Message, Wake};
@@ -128,7 +128,7 @@ impl Lane {
         message: &Message,
         partitions: &Partitions,
         names: &[Arc<str>],
-    ) -> Option<(usize, PartitionIndex, u64)> {
+    ) -> Option<(usize, PartitionIndex, Generation)> {
         let topic = match self.topics.as_slice() {
             [topic] => *topic,
             topics => {

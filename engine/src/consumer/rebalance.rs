@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairpoll_core::PartitionIndex;
+use fairpoll_core::{LaneIndex, PartitionIndex, WatermarkBefore};
 
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
@@ -49,10 +49,15 @@ impl Consumer {
                     fatal: false,
                 });
             }
-            let answered_before = client.cached_watermarks(entry).is_some();
-            self.partitions.get_mut(index).generation = Some(self.generation);
-            self.offsets.assign(index, self.generation);
-            self.first_fetch.assigned(at, index, answered_before, self.config.first_fetch_wait);
+            let watermark = match client.cached_watermarks(entry) {
+                Some(_) => WatermarkBefore::Valid,
+                None => WatermarkBefore::Invalid,
+            };
+            self.partitions.get_mut(index).generation = Some(self.offsets.assigned(index, None));
+            if self.topology.waits_for_first_fetch() {
+                let lane = LaneIndex::from_position(lane);
+                self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
+            }
         }
         if let Err(message) = client.assign(&entries) {
             tracing::error!(%message, "librdkafka refused an assignment");
@@ -105,7 +110,7 @@ impl Consumer {
             entries.iter().filter_map(|entry| self.partition_index(handle, entry)).collect();
         for index in indexes {
             // From here on completions of the old generation are fenced.
-            self.offsets.revoke(index);
+            self.offsets.revoked(index);
         }
         if let Some(client) = &self.handles[handle].client
             && let Err(message) = client.unassign(&entries)
@@ -130,7 +135,7 @@ impl Consumer {
             .iter()
             .position(|lane| lane.handle == handle && lane.topics.contains(&topic))
             .expect("every topic of a handle has a lane on it");
-        let index = PartitionIndex::from_usize(self.partitions.all.len());
+        let index = super::index_of(self.partitions.all.len());
         let entry = entry.clone();
         self.partitions.all.push(Partition { topic, entry, handle, lane, generation: None });
         let slots = &mut self.partitions.by_topic[topic];
@@ -159,7 +164,7 @@ impl Consumer {
             Some(index) => {
                 let lane = self.partitions.get(index).lane;
                 self.lanes[lane].add_stray(message);
-                self.poll.lane_ready(lane.into());
+                self.poll.lane_ready(LaneIndex::from_position(lane));
             }
             None => tracing::error!(topic = message.topic(), "a record of a topic that was not asked for"),
         }

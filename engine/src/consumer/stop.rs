@@ -26,7 +26,7 @@ impl Consumer {
             return StopReport { committed: true, closed: true, ..StopReport::default() };
         }
         self.stopped = true;
-        let mut report = StopReport { unprocessed_records: self.offsets.unprocessed(), ..StopReport::default() };
+        let mut report = StopReport { unprocessed: self.unprocessed(), ..StopReport::default() };
         self.finish_commits(until, &mut report).await;
         self.leave_groups(until, &mut report).await;
         report.outstanding_batches = self.batches.get();
@@ -36,6 +36,15 @@ impl Consumer {
             tracing::warn!(?report, "stopped, but not cleanly");
         }
         report
+    }
+
+    /// Partitions with records that were delivered and not marked as processed.
+    fn unprocessed(&self) -> Vec<(String, i32, i64)> {
+        let open = |(index, partition): (_, &super::Partition)| {
+            let offset = self.offsets.first_incomplete(index)?;
+            Some((partition.entry.topic.clone(), partition.entry.partition, offset))
+        };
+        self.partitions.assigned().filter_map(open).collect()
     }
 
     /// Sends what is processed and waits for the answers.
@@ -54,7 +63,7 @@ impl Consumer {
             }
             let _ = time::timeout_at((now + CLOSE_LOOK).min(until).into(), self.wake.woken()).await;
         }
-        report.committed = self.offsets.due().next().is_none();
+        report.committed = self.offsets.dirty().next().is_none();
         report.errors.extend(self.errors.drain(..).map(|error| error.to_string()));
     }
 
@@ -99,17 +108,25 @@ impl Consumer {
     /// batch still needs is freed with that batch.
     async fn free(&mut self, until: Instant) -> bool {
         self.lanes.clear();
-        let watched: Vec<_> =
-            self.handles.iter_mut().filter_map(|handle| handle.client.take()).map(|client| client.watch()).collect();
+        let mut watched = Vec::with_capacity(self.handles.len());
+        let mut held = 0;
+        for client in self.handles.iter_mut().filter_map(|handle| handle.client.take()) {
+            // Only batches still have it.
+            if Arc::strong_count(&client) > 1 {
+                held += 1;
+            } else {
+                watched.push(client.watch());
+            }
+        }
         for handle in 0..self.handles.len() {
             self.commits.forget(handle);
         }
         loop {
             if watched.iter().all(|gone| gone.is_gone()) {
-                return true;
+                return held == 0;
             }
             let now = Instant::now();
-            if now >= until || (self.batches.get() > 0 && now + CLOSE_LOOK >= until) {
+            if now >= until {
                 return false;
             }
             let _ = time::timeout_at((now + CLOSE_LOOK).min(until).into(), self.gone.woken()).await;

@@ -3,21 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use fairpoll_core::lag::Lag;
+use fairpoll_core::{Committed, Sample};
+
+use fairpoll_core::PartitionLag;
 
 use crate::status::{ConsumerInfo, Status};
 
 use super::Consumer;
-
-/// Lag of one partition, from what the client has cached.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct PartitionLag {
-    /// The partition number.
-    pub partition: i32,
-    /// Log start, end, position, committed, and their age.
-    pub lag: Lag,
-}
 
 impl Consumer {
     /// Requested and actual mode and why, and the size of what was built.
@@ -65,24 +57,24 @@ impl Consumer {
     /// Topic → lag of each assigned partition, from the client's cache: no request is sent. The
     /// cached end is as old as the partition's last fetch, and a starving partition is not fetched.
     #[must_use]
-    pub fn lag_info(&self) -> BTreeMap<String, Vec<PartitionLag>> {
+    pub fn lag_info(&self) -> BTreeMap<String, BTreeMap<i32, PartitionLag>> {
         let now = self.timestamp(Instant::now());
-        let mut all: BTreeMap<String, Vec<PartitionLag>> = BTreeMap::new();
+        let mut all: BTreeMap<String, BTreeMap<i32, PartitionLag>> = BTreeMap::new();
         for (index, partition) in self.partitions.assigned() {
             let client = self.handles[partition.handle].client.as_ref();
             let watermarks = client.and_then(|client| client.cached_watermarks(&partition.entry));
-            let lag = Lag {
-                log_start: watermarks.map(|(start, _)| start),
-                log_end: watermarks.map(|(_, end)| end),
-                position: self.offsets.position(index),
-                committed: self.offsets.committed_offset(index),
-                at: now,
+            let sample = |offset| Sample { offset, at: now };
+            let lag = PartitionLag {
+                log_start: watermarks.map(|(start, _)| sample(start)),
+                end: watermarks.map(|(_, end)| sample(end)),
+                position: self.offsets.position(index).map(sample),
+                committed: match self.offsets.last_committed(index) {
+                    Some(offset) => Committed::At(sample(offset)),
+                    None => Committed::NotAsked,
+                },
             };
             let topic = self.topics[partition.topic].to_string();
-            all.entry(topic).or_default().push(PartitionLag { partition: partition.entry.partition, lag });
-        }
-        for lags in all.values_mut() {
-            lags.sort_by_key(|lag| lag.partition);
+            all.entry(topic).or_default().insert(partition.entry.partition, lag);
         }
         all
     }
