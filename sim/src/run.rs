@@ -34,6 +34,8 @@ mod mode_run;
 mod output;
 mod posix;
 mod progress;
+#[cfg(test)]
+mod rehearsal;
 mod results;
 mod sampler;
 mod scenario_run;
