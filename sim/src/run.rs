@@ -21,10 +21,12 @@ use thiserror::Error;
 
 use crate::exit_code::ExitCode;
 use crate::scenario::Loaded;
+use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
 use output::OutputFolder;
 use scenario_run::{OpenStage, ScenarioEnd};
 
+mod broker_stage;
 mod console;
 mod faults;
 mod interrupt;
@@ -182,7 +184,10 @@ struct IndexEntry {
 /// # Errors
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
-    run_with(request, &mut |_, _| unreachable!())
+    run_with(request, &mut |part, sink| {
+        let (stage, facts) = BrokerStage::open(&request.broker, &request.properties, part, sink)?;
+        Ok((Box::new(stage), facts))
+    })
 }
 
 fn run_with(request: &RunRequest, open_stage: &mut OpenStage<'_>) -> Result<ExitCode, RunError> {

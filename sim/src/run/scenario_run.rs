@@ -44,7 +44,7 @@ pub(crate) fn run(
 ) -> Result<ScenarioEnd, RunError> {
     let scenario = &loaded.scenario;
     let seed = request.seed.unwrap_or(scenario.seed);
-    let mut header = scenario.header(request.broker.kind(), request.runs);
+    let mut header = loaded.header(request.broker.kind(), request.runs);
     for mode in &mut header.modes {
         mode.label = secrets::mask_text(&mode.label);
     }
