@@ -129,7 +129,8 @@ impl BatchBuilder {
         len: usize,
     ) {
         // Neighbours are the usual case; a partition that comes back is looked up backwards.
-        let known = self.groups.iter().rposition(|group| group.index == index && group.generation == generation);
+        let known =
+            self.groups.iter().rposition(|group| group.index == index && group.generation == generation);
         let group = known.unwrap_or_else(|| {
             let (topic, partition) = (Arc::clone(partition.0), partition.1);
             self.groups.push(Group { topic, partition, index, generation, runs: 0..0, count: 0 });

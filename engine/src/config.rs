@@ -73,11 +73,8 @@ const RESERVED: &[(&str, &str)] = &[
 /// their end (one fetch is in flight per broker). Measured draining 1 M records at 1 ms of work
 /// per poll: librdkafka's defaults 2.58 s and 296 MiB; 10,000 records, back-off 10, wait 10:
 /// 2.52 s and 64 MiB. A wait of 10 keeps an idle broker at 0.1 CPU s per second, 100 next to none.
-const FETCH_DEFAULTS: &[(&str, &str)] = &[
-    ("queued.min.messages", "10000"),
-    ("fetch.queue.backoff.ms", "10"),
-    ("fetch.wait.max.ms", "50"),
-];
+const FETCH_DEFAULTS: &[(&str, &str)] =
+    &[("queued.min.messages", "10000"), ("fetch.queue.backoff.ms", "10"), ("fetch.wait.max.ms", "50")];
 
 /// A fresh handle without committed offsets needs a little over 100 ms from its assignment to its
 /// first record, whatever the broker: librdkafka opens the connection to a partition's leader only

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairpoll_core::{
-    Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp, Wakeup,
+    Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp,
+    Wakeup,
 };
 use tokio::time;
 
@@ -60,6 +61,8 @@ pub struct Consumer {
     /// Errors that wait for the next batch.
     errors: Vec<LaneError>,
     generation: u64,
+    /// Records that came past their lane.
+    strays: u64,
     batches: BatchCount,
     wake: Arc<Wake>,
     gone: Arc<Wake>,
@@ -99,6 +102,8 @@ struct Partition {
     lane: usize,
     /// The assignment under which it is owned now.
     generation: Option<Generation>,
+    /// When it last delivered, or was assigned: its cached watermarks are at least as fresh.
+    fetched_at: Timestamp,
 }
 
 /// The dense number of a partition at this position.
@@ -150,7 +155,11 @@ impl Consumer {
     /// # Errors
     /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
     /// topics is reported in [`Batch::errors`].
-    pub async fn get_many(&mut self, timeout: Duration, max_records: Option<u32>) -> Result<Batch, PollError> {
+    pub async fn get_many(
+        &mut self,
+        timeout: Duration,
+        max_records: Option<u32>,
+    ) -> Result<Batch, PollError> {
         if self.stopped {
             return Err(PollError::Stopped);
         }
@@ -250,7 +259,8 @@ impl Consumer {
     }
 
     fn topic_names(&self, handle: usize) -> String {
-        let names: Vec<&str> = self.handles[handle].plan.topics.iter().map(|&topic| &*self.topics[topic]).collect();
+        let names: Vec<&str> =
+            self.handles[handle].plan.topics.iter().map(|&topic| &*self.topics[topic]).collect();
         names.join(", ")
     }
 
@@ -282,6 +292,7 @@ impl Consumer {
         self.poll.end(at);
         for group in batch.groups() {
             self.first_fetch.delivered(group.index);
+            self.partitions.get_mut(group.index).fetched_at = at;
         }
         self.note_delivered(&batch);
         batch
@@ -325,6 +336,12 @@ impl Consumer {
         self.events.push_back(event);
     }
 
+    /// Now, on the clock of [`lag_info`](Self::lag_info)'s samples.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.timestamp(Instant::now())
+    }
+
     fn timestamp(&self, at: Instant) -> Timestamp {
         let since = at.saturating_duration_since(self.epoch).as_nanos();
         Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
@@ -334,7 +351,9 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if !self.stopped {
-            tracing::warn!("a consumer was dropped without stop(): nothing was committed, the group waits for its session to time out");
+            tracing::warn!(
+                "a consumer was dropped without stop(): nothing was committed, the group waits for its session to time out"
+            );
         }
     }
 }

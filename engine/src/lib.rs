@@ -50,7 +50,9 @@ pub use config::{Config, GroupStrategy, ModeRequest};
 pub use consumer::Consumer;
 pub use error::{PollError, StartError};
 pub use event::ConsumerEvent;
-pub use fairpoll_core::{Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample};
+pub use fairpoll_core::{
+    Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
+};
 pub use ffi::librdkafka_version;
 pub use status::{ConsumerInfo, Status, StopReport};
 pub use topology::own_group_id;

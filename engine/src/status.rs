@@ -23,6 +23,9 @@ pub struct Status {
     pub joining_handles: usize,
     /// Batches that are alive.
     pub outstanding_batches: usize,
+    /// Records that came past their topic's queue. They were delivered all the same; more than
+    /// none means that the forwarding of queues is broken.
+    pub strays: u64,
 }
 
 impl fmt::Display for Status {

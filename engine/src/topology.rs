@@ -68,9 +68,10 @@ impl Topology {
             handles[handle].topics.push(topic);
             lanes[lane.position()].topics.push(topic);
         }
-        let weights = config.topics.iter().map(|topic| {
-            NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0")
-        });
+        let weights = config
+            .topics
+            .iter()
+            .map(|topic| NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0"));
         Self { resolution, handles, lanes, shares: plan.lane_configs(config.quota(), weights) }
     }
 

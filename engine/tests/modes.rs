@@ -1,134 +1,239 @@
-//! The consumer in all modes against librdkafka's in-process mock cluster.
+//! The consumer in all modes.
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::time::{Duration, Instant};
 
-use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest};
-use rdkafka::ClientConfig;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use common::{MODES, Mock, assert_complete, config, drain, stopped};
+use fairpoll::{Config, Consumer, ConsumerEvent, Mode, ModeRequest, StartError};
 
-struct Broker {
-    cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
-}
-
-impl Broker {
-    fn new() -> Self {
-        let cluster = MockCluster::new(1).expect("a mock cluster needs nothing but memory");
-        Self { cluster }
-    }
-
-    fn address(&self) -> String {
-        self.cluster.bootstrap_servers()
-    }
-
-    fn fill(&self, topics: &[(&str, i32, usize)]) {
-        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-            .set("bootstrap.servers", self.address())
-            .set("linger.ms", "20")
-            .create()
-            .expect("valid properties");
-        for &(topic, partitions, records) in topics {
-            self.cluster.create_topic(topic, partitions, 1).expect("topic");
-            for number in 0..records {
-                let value = number.to_string();
-                let partition = (number % partitions.unsigned_abs() as usize) as i32;
-                let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&value);
-                while let Err((_, back)) = producer.send(record) {
-                    record = back;
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            }
-        }
-        producer.flush(Duration::from_secs(10)).expect("flush");
-    }
-
-    fn config(&self, topics: &[&str], mode: ModeRequest) -> Config {
-        Config::new(self.address(), "group", topics.iter().copied())
-            .mode(mode)
-            .max_poll_records(100)
-            .property("auto.offset.reset", "earliest")
-            .property("fetch.wait.max.ms", "10")
-    }
-}
-
-const MODES: [ModeRequest; 3] = [ModeRequest::Single, ModeRequest::Multi, ModeRequest::Fair];
-
-fn offsets_of(batch: &Batch, into: &mut BTreeMap<(String, i32), Vec<i64>>) {
-    for record in batch.records() {
-        into.entry((record.topic().to_owned(), record.partition())).or_default().push(record.offset());
-    }
-}
-
-async fn drain(consumer: &mut Consumer, records: usize) -> BTreeMap<(String, i32), Vec<i64>> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut all = BTreeMap::new();
-    let mut count = 0;
-    while count < records && Instant::now() < deadline {
-        let batch = consumer.get_many(Duration::from_millis(200), None).await.expect("poll");
-        assert_eq!(batch.errors(), [], "no topic fails here");
-        count += batch.len();
-        offsets_of(&batch, &mut all);
-        consumer.commit(&batch);
-    }
-    all
-}
+const TOPICS: [&str; 3] = ["deep", "quiet-1", "quiet-2"];
 
 #[tokio::test]
 async fn every_mode_delivers_every_record_once_and_in_order_and_commits_it() {
-    let broker = Broker::new();
-    broker.fill(&[("deep", 3, 5000), ("quiet-1", 1, 40), ("quiet-2", 2, 60)]);
+    let mock = Mock::filled(&[("deep", 3, 2000), ("quiet-1", 1, 40), ("quiet-2", 2, 30)]);
     for mode in MODES {
-        let config = broker.config(&["deep", "quiet-1", "quiet-2"], mode);
-        let config = Config::clone(&config);
-        let group = format!("group-{mode}");
-        let config = regroup(&broker, &config, &group, mode);
+        let config = config(&mock, &format!("group-{mode}"), &TOPICS, mode);
         let mut consumer = Consumer::start(config.clone()).expect("start");
-        let all = drain(&mut consumer, 5100).await;
-        assert_eq!(all.values().map(Vec::len).sum::<usize>(), 5100, "{mode}");
-        for ((topic, partition), offsets) in &all {
-            let expected: Vec<i64> = (0..offsets.len() as i64).collect();
-            assert_eq!(*offsets, expected, "{mode}: {topic} [{partition}]");
-        }
-        let report = consumer.stop(Duration::from_secs(5)).await;
-        assert!(report.committed && report.closed, "{mode}: {report:?}");
-        assert_eq!(report.unprocessed, [], "{mode}");
+        let all = drain(&mut consumer, 6100).await;
+        let deep = [("deep", 0, 2000), ("deep", 1, 2000), ("deep", 2, 2000)];
+        assert_complete(&all, &deep);
+        assert_complete(&all, &[("quiet-1", 0, 40), ("quiet-2", 0, 30), ("quiet-2", 1, 30)]);
+        stopped(consumer).await;
 
-        // A second life of the group finds nothing: everything was committed.
         let mut again = Consumer::start(config).expect("start");
-        let mut rest = 0;
-        for _ in 0..5 {
-            rest += again.get_many(Duration::from_millis(200), None).await.expect("poll").len();
-        }
-        assert_eq!(rest, 0, "{mode}");
-        assert!(again.stop(Duration::from_secs(5)).await.closed, "{mode}");
+        let batch = again.get_many(Duration::from_secs(1), None).await.expect("poll");
+        assert_eq!(batch.len(), 0, "{mode}: everything was committed, so nothing comes again");
+        drop(batch);
+        stopped(again).await;
     }
 }
 
-fn regroup(broker: &Broker, _config: &Config, group: &str, mode: ModeRequest) -> Config {
-    Config::new(broker.address(), group, ["deep", "quiet-1", "quiet-2"])
-        .mode(mode)
-        .max_poll_records(100)
-        .property("auto.offset.reset", "earliest")
-        .property("fetch.wait.max.ms", "10")
+/// Trap 12: without the wait for first fetches the topics whose fetch came first are alone.
+#[tokio::test]
+async fn the_first_batch_holds_every_topic_that_has_records_but_in_single() {
+    let mock = Mock::filled(&[("deep", 1, 20_000), ("quiet-1", 1, 40), ("quiet-2", 1, 40)]);
+    for mode in MODES {
+        let mut consumer =
+            Consumer::start(config(&mock, &format!("first-{mode}"), &TOPICS, mode)).expect("start");
+        let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        match mode {
+            ModeRequest::Single => assert!(batch.len() <= 100, "the cap is on the total: {}", batch.len()),
+            _ => assert_eq!(batch.partitions().len(), 3, "{mode}"),
+        }
+        drop(batch);
+        stopped(consumer).await;
+    }
+}
+
+/// Traps 10 and 11: with one queue for all topics the deep one's prefetch would come first.
+#[tokio::test]
+async fn a_record_of_a_quiet_topic_does_not_wait_behind_a_deep_backlog() {
+    let mock = Mock::filled(&[("deep", 1, 30_000), ("quiet-1", 1, 0), ("quiet-2", 1, 0)]);
+    for mode in [ModeRequest::Multi, ModeRequest::Fair] {
+        let mut consumer =
+            Consumer::start(config(&mock, &format!("behind-{mode}"), &TOPICS, mode)).expect("start");
+        let first = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        assert_eq!(first.len(), 100, "{mode}: the deep topic's quota");
+        mock.produce("quiet-2", 0, 1);
+        // A fetch takes up to 10 ms on the mock; the application is as slow as that.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let second = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        let topics: Vec<&str> = second.partitions().map(|partition| partition.topic()).collect();
+        assert!(topics.contains(&"quiet-2") && topics.contains(&"deep"), "{mode}: {topics:?}");
+        drop((first, second));
+        stopped(consumer).await;
+    }
 }
 
 #[tokio::test]
-async fn fair_and_multi_serve_every_topic_in_the_first_batch_and_single_does_not() {
-    let broker = Broker::new();
-    broker.fill(&[("deep", 1, 20_000), ("quiet-1", 1, 40), ("quiet-2", 1, 40)]);
+async fn a_poll_keeps_to_the_total_that_it_is_given() {
+    let mock = Mock::filled(&[("deep", 1, 500), ("quiet-1", 1, 500), ("quiet-2", 1, 500)]);
+    let mut consumer = Consumer::start(config(&mock, "total", &TOPICS, ModeRequest::Fair)).expect("start");
+    for _ in 0..5 {
+        let batch = consumer.get_many(Duration::from_secs(10), Some(90)).await.expect("poll");
+        assert_eq!(batch.len(), 90);
+        assert!(batch.partitions().all(|partition| partition.len() == 30), "{batch:?}");
+    }
+    stopped(consumer).await;
+}
+
+/// Trap 13: a batch call with a timeout would wait for a full batch.
+#[tokio::test]
+async fn a_single_record_is_delivered_without_waiting_for_more() {
+    let mock = Mock::filled(&[("deep", 1, 0), ("quiet-1", 1, 0), ("quiet-2", 1, 0)]);
     for mode in MODES {
-        let config = regroup(&broker, &broker.config(&["deep"], mode), &format!("first-{mode}"), mode);
+        let mut consumer =
+            Consumer::start(config(&mock, &format!("alone-{mode}"), &TOPICS, mode)).expect("start");
+        common::poll_for(&mut consumer, Duration::from_millis(500)).await;
+        mock.produce("quiet-1", 0, 1);
         let began = Instant::now();
-        let mut consumer = Consumer::start(config).expect("start");
         let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
-        let topics: Vec<&str> = batch.partitions().map(|partition| partition.topic()).collect();
-        println!("{mode} {topics:?} {:?} {:?}", consumer.take_events().collect::<Vec<_>>(), began.elapsed());
-        if mode == ModeRequest::Single {
-            assert!(batch.len() <= 100, "the cap is on the total");
-        } else {
-            assert_eq!(topics.len(), 3, "{mode}: {topics:?}");
+        assert_eq!(batch.len(), 1);
+        // Half of the safety tick, and of any timeout a batch call could have been given.
+        assert!(began.elapsed() < Duration::from_millis(500), "{mode}: {:?}", began.elapsed());
+        consumer.commit(&batch);
+        drop(batch);
+        stopped(consumer).await;
+    }
+}
+
+/// Trap 5: positions and commits are the application's, not the client's.
+#[tokio::test]
+async fn what_was_not_marked_as_processed_comes_again() {
+    let mock = Mock::filled(&[("deep", 1, 300), ("quiet-1", 1, 10), ("quiet-2", 1, 10)]);
+    for mode in MODES {
+        let config = config(&mock, &format!("again-{mode}"), &TOPICS, mode);
+        let mut consumer = Consumer::start(config.clone()).expect("start");
+        let first = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        let second = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        assert!(!first.is_empty() && !second.is_empty());
+        // Out of order: the second batch alone may not be committed past the first.
+        consumer.commit(&second);
+        let report = {
+            drop((first, second));
+            consumer.stop(Duration::from_secs(5)).await
+        };
+        assert!(!report.unprocessed.is_empty(), "{mode}: {report:?}");
+
+        let mut again = Consumer::start(config).expect("start");
+        let all = drain(&mut again, 320).await;
+        assert_complete(&all, &[("deep", 0, 300)]);
+        stopped(again).await;
+    }
+}
+
+#[tokio::test]
+async fn status_and_consumers_say_what_runs() {
+    let mock = Mock::filled(&[("deep", 2, 10), ("quiet-1", 1, 10), ("quiet-2", 1, 10)]);
+    for (mode, actual, handles, lanes) in [
+        (ModeRequest::Single, Mode::Single, 1, 1),
+        (ModeRequest::Multi, Mode::Multi, 3, 3),
+        (ModeRequest::Fair, Mode::Fair, 1, 3),
+        (ModeRequest::Auto, Mode::Fair, 1, 3),
+    ] {
+        let mut consumer =
+            Consumer::start(config(&mock, &format!("status-{mode}"), &TOPICS, mode)).expect("start");
+        drain(&mut consumer, 40).await;
+        let status = consumer.status();
+        assert_eq!((status.resolution.actual, status.handles, status.lanes), (actual, handles, lanes));
+        assert_eq!((status.assigned_partitions, status.joining_handles), (4, 0));
+        assert!(
+            status.to_string().starts_with(&format!("requested_mode={mode} actual_mode={actual} reason=\""))
+        );
+        let consumers = consumer.consumers();
+        assert_eq!(consumers.keys().map(String::as_str).collect::<Vec<_>>(), TOPICS);
+        assert_eq!(consumers["deep"].partitions, [0, 1]);
+        stopped(consumer).await;
+    }
+}
+
+#[tokio::test]
+async fn the_switch_falls_back_to_single_with_one_topic() {
+    let mock = Mock::filled(&[("deep", 1, 10)]);
+    let config = Config::new(mock.address(), "switch", ["deep"])
+        .multi_consumer_mode(true)
+        .property("auto.offset.reset", "earliest");
+    let consumer = Consumer::start(config).expect("start");
+    assert_eq!(consumer.status().resolution.actual, Mode::Single);
+    stopped(consumer).await;
+}
+
+/// Trap 9: a cached end is as old as the last fetch that brought it.
+#[tokio::test]
+async fn lag_counts_from_the_position_and_carries_its_age() {
+    let mock = Mock::filled(&[("deep", 1, 1000), ("quiet-1", 1, 0), ("quiet-2", 1, 0)]);
+    let mut consumer = Consumer::start(config(&mock, "lag", &TOPICS, ModeRequest::Fair)).expect("start");
+    let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+    assert_eq!(batch.len(), 100);
+    let lag = &consumer.lag_info()["deep"][&0];
+    let now = consumer.now();
+    assert_eq!(lag.processing(now).expect("known").records, 900);
+    assert!(lag.durability(now).is_err(), "nothing was committed: unknown, not 0");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let lag = &consumer.lag_info()["deep"][&0];
+    let age = lag.processing(consumer.now()).expect("known").age;
+    assert!(age >= Duration::from_millis(300), "{age:?}");
+    drop(batch);
+    stopped(consumer).await;
+}
+
+#[tokio::test]
+async fn a_failing_topic_is_named_and_the_others_go_on() {
+    let mock = Mock::filled(&[("deep", 1, 500), ("quiet-1", 1, 10)]);
+    for mode in MODES {
+        // The mock creates what is asked for, unless it may not.
+        let topics = ["deep", "quiet-1", "missing"];
+        let config = config(&mock, &format!("missing-{mode}"), &topics, mode)
+            .property("allow.auto.create.topics", "false");
+        let mut consumer = Consumer::start(config).expect("start");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (mut records, mut errors) = (0, Vec::new());
+        while (records < 510 || errors.is_empty()) && Instant::now() < deadline {
+            let batch = consumer.get_many(Duration::from_millis(100), None).await.expect("poll");
+            records += batch.len();
+            errors.extend(batch.errors().iter().cloned());
+            consumer.commit(&batch);
         }
+        assert_eq!(records, 510, "{mode}");
+        assert!(errors.iter().all(|error| error.topic.as_deref() == Some("missing")), "{mode}: {errors:?}");
+        assert!(!errors.is_empty(), "{mode}");
         consumer.stop(Duration::from_secs(5)).await;
     }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_with_its_remedy() {
+    let base = || Config::new("127.0.0.1:1", "group", ["a", "b"]);
+    for (config, words) in [
+        (base().property("enable.auto.commit", "true"), "enable.auto.commit cannot be set"),
+        (base().max_poll_records(0), "max_poll_records is 0"),
+        (base().weight("c", 2), "\"c\""),
+        (Config::new("127.0.0.1:1", "group", ["a", "a"]), "named twice"),
+        (Config::new("127.0.0.1:1", "group", ["^a.*"]), "pattern"),
+        (Config::new("127.0.0.1:1", "", ["a"]), "group_id is empty"),
+        (base().property("no.such.property", "1"), "no.such.property"),
+    ] {
+        let error: StartError = Consumer::start(config).expect_err("refused");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn events_tell_assignments_and_commits() {
+    let mock = Mock::filled(&[("deep", 1, 50)]);
+    let mut consumer = Consumer::start(config(&mock, "events", &["deep"], ModeRequest::Fair)).expect("start");
+    drain(&mut consumer, 50).await;
+    let mut events: Vec<ConsumerEvent> = consumer.take_events().collect();
+    events.extend(common::poll_for(&mut consumer, Duration::from_millis(300)).await);
+    assert!(
+        matches!(&events[0], ConsumerEvent::Assigned { partitions, .. } if partitions == &[("deep".to_owned(), 0)])
+    );
+    let sent = events.iter().filter(|event| matches!(event, ConsumerEvent::CommitSent { .. })).count();
+    let answered = events
+        .iter()
+        .filter(|event| matches!(event, ConsumerEvent::CommitResult { error: None, .. }))
+        .count();
+    assert!(sent >= 1 && sent == answered, "{events:?}");
+    stopped(consumer).await;
 }

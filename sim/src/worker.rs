@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest, PollError};
-use fairpoll_judge::protocol::{
-    PROTOCOL_VERSION, PartitionOffset, TopicPartition, WorkerLine, WorkerSpec,
-};
+use fairpoll_judge::protocol::{PROTOCOL_VERSION, PartitionOffset, TopicPartition, WorkerLine, WorkerSpec};
 use tokio::sync::Notify;
 
 use crate::event_log::monotonic_ns;
@@ -65,7 +63,8 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 fn read_spec() -> Result<(WorkerSpec, Arc<Notify>), WorkerError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(|error| WorkerError::Spec(error.to_string()))?;
-    let spec: WorkerSpec = serde_json::from_str(&line).map_err(|error| WorkerError::Spec(error.to_string()))?;
+    let spec: WorkerSpec =
+        serde_json::from_str(&line).map_err(|error| WorkerError::Spec(error.to_string()))?;
     if spec.protocol_version != PROTOCOL_VERSION {
         return Err(WorkerError::Version { found: spec.protocol_version });
     }
@@ -125,7 +124,11 @@ async fn work(spec: &WorkerSpec, stop: &Notify) -> Result<(), WorkerError> {
     lines.write_now(&WorkerLine::Hello {
         protocol_version: PROTOCOL_VERSION,
         start_ns,
-        client: format!("fairpoll {} (librdkafka {})", env!("CARGO_PKG_VERSION"), fairpoll::librdkafka_version()),
+        client: format!(
+            "fairpoll {} (librdkafka {})",
+            env!("CARGO_PKG_VERSION"),
+            fairpoll::librdkafka_version()
+        ),
         actual_mode: Some(status.resolution.actual.to_string()),
         reason: Some(status.resolution.reason.to_string()),
         handles: u32::try_from(status.handles).ok(),
@@ -135,7 +138,9 @@ async fn work(spec: &WorkerSpec, stop: &Notify) -> Result<(), WorkerError> {
     write_events(&mut consumer, &mut lines)?;
     let message = match &outcome {
         Err(error) => Some((error.to_string(), true)),
-        Ok(_) if !report.errors.is_empty() => Some((format!("on stopping: {}", report.errors.join("; ")), false)),
+        Ok(_) if !report.errors.is_empty() => {
+            Some((format!("on stopping: {}", report.errors.join("; ")), false))
+        }
         Ok(_) => None,
     };
     if let Some((message, fatal)) = message {
@@ -252,11 +257,17 @@ fn write_events(consumer: &mut Consumer, lines: &mut Lines) -> Result<(), Worker
             ConsumerEvent::CommitSent { id, offsets } => {
                 let offsets = offsets
                     .into_iter()
-                    .map(|(topic, partition, offset)| PartitionOffset { topic, partition: number(partition), offset })
+                    .map(|(topic, partition, offset)| PartitionOffset {
+                        topic,
+                        partition: number(partition),
+                        offset,
+                    })
                     .collect();
                 lines.write(&WorkerLine::CommitSent { id, t_ns, offsets })?;
             }
-            ConsumerEvent::CommitResult { id, error } => lines.write(&WorkerLine::CommitResult { id, t_ns, error })?,
+            ConsumerEvent::CommitResult { id, error } => {
+                lines.write(&WorkerLine::CommitResult { id, t_ns, error })?
+            }
             _ => {}
         }
     }
@@ -264,7 +275,10 @@ fn write_events(consumer: &mut Consumer, lines: &mut Lines) -> Result<(), Worker
 }
 
 fn named(partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {
-    partitions.into_iter().map(|(topic, partition)| TopicPartition { topic, partition: number(partition) }).collect()
+    partitions
+        .into_iter()
+        .map(|(topic, partition)| TopicPartition { topic, partition: number(partition) })
+        .collect()
 }
 
 /// Kafka's partition numbers are signed on the wire and never negative here.

@@ -39,6 +39,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         events: VecDeque::new(),
         errors: Vec::new(),
         generation: 0,
+        strays: 0,
         batches: BatchCount::default(),
         wake,
         gone,
@@ -83,10 +84,17 @@ fn open(
     let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
     for plan in &topology.handles {
         let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
-        let failed = |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
+        let failed =
+            |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
         let client = Client::new(&plan.client_id, &client_config(config, plan), wake, gone)
             .map_err(|error| failed(error.to_string()))?;
-        handles.push(Handle { client: Some(client), plan: plan.clone(), joined: false, revocation: None, fatal: None });
+        handles.push(Handle {
+            client: Some(client),
+            plan: plan.clone(),
+            joined: false,
+            revocation: None,
+            fatal: None,
+        });
     }
     let lanes = topology
         .lanes

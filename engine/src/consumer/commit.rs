@@ -92,7 +92,8 @@ impl Consumer {
             (entry.topic.as_str(), entry.partition, due.offset)
         });
         let sent = client.commit(id, entries.clone());
-        let offsets = entries.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset)).collect();
+        let offsets =
+            entries.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset)).collect();
         self.note(ConsumerEvent::CommitSent { id, offsets });
         match sent {
             Ok(()) => self.commits.in_flight.push(InFlight { id, handle, offsets: due }),
@@ -108,7 +109,9 @@ impl Consumer {
         let failed: Vec<String> = outcome
             .offsets
             .iter()
-            .filter_map(|entry| Some(format!("{} [{}]: {}", entry.topic, entry.partition, entry.error.as_ref()?)))
+            .filter_map(|entry| {
+                Some(format!("{} [{}]: {}", entry.topic, entry.partition, entry.error.as_ref()?))
+            })
             .collect();
         for due in &commit.offsets {
             let entry = &self.partitions.get(due.partition).entry;

@@ -116,7 +116,12 @@ impl Lane {
                 }
                 None => {
                     // Its assignment ended: whoever owns it now gets these records.
-                    tracing::debug!(topic = message.topic(), partition, len, "records of a partition that was given back");
+                    tracing::debug!(
+                        topic = message.topic(),
+                        partition,
+                        len,
+                        "records of a partition that was given back"
+                    );
                     batch.messages.drain(first..first + len);
                 }
             }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairpoll_core::{LaneIndex, PartitionIndex, WatermarkBefore};
+use fairpoll_core::{LaneIndex, PartitionIndex, Timestamp, WatermarkBefore};
 
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
@@ -34,7 +34,11 @@ impl Consumer {
         for entry in &entries {
             let Some(index) = self.partition_index(handle, entry) else {
                 // librdkafka assigns what was subscribed, and that are our topics.
-                tracing::error!(topic = entry.topic, partition = entry.partition, "assigned a topic that was not asked for");
+                tracing::error!(
+                    topic = entry.topic,
+                    partition = entry.partition,
+                    "assigned a topic that was not asked for"
+                );
                 continue;
             };
             let lane = self.partitions.get(index).lane;
@@ -53,7 +57,9 @@ impl Consumer {
                 Some(_) => WatermarkBefore::Valid,
                 None => WatermarkBefore::Invalid,
             };
-            self.partitions.get_mut(index).generation = Some(self.offsets.assigned(index, None));
+            let generation = self.offsets.assigned(index, None);
+            let partition = self.partitions.get_mut(index);
+            (partition.generation, partition.fetched_at) = (Some(generation), at);
             if self.topology.waits_for_first_fetch() {
                 let lane = LaneIndex::from_position(lane);
                 self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
@@ -79,7 +85,13 @@ impl Consumer {
         }
     }
 
-    pub(super) fn on_revoke(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>, lost: bool) {
+    pub(super) fn on_revoke(
+        &mut self,
+        now: Instant,
+        handle: usize,
+        entries: Vec<PartitionEntry>,
+        lost: bool,
+    ) {
         // Another revocation cannot come before this one is answered.
         debug_assert!(self.handles[handle].revocation.is_none(), "librdkafka waits for the answer");
         // Incremental revocations name their partitions; a list is empty where nothing is owned.
@@ -94,7 +106,8 @@ impl Consumer {
         if !lost {
             self.commit_handle(handle);
         }
-        self.handles[handle].revocation = Some(Revocation { entries, lost, deadline: now + REVOKE_COMMIT_WAIT });
+        self.handles[handle].revocation =
+            Some(Revocation { entries, lost, deadline: now + REVOKE_COMMIT_WAIT });
         self.advance_revocation(now, handle);
     }
 
@@ -137,7 +150,14 @@ impl Consumer {
             .expect("every topic of a handle has a lane on it");
         let index = super::index_of(self.partitions.all.len());
         let entry = entry.clone();
-        self.partitions.all.push(Partition { topic, entry, handle, lane, generation: None });
+        self.partitions.all.push(Partition {
+            topic,
+            entry,
+            handle,
+            lane,
+            generation: None,
+            fetched_at: Timestamp::ZERO,
+        });
         let slots = &mut self.partitions.by_topic[topic];
         if slots.len() <= number {
             slots.resize(number + 1, None);
@@ -163,6 +183,7 @@ impl Consumer {
         match index {
             Some(index) => {
                 let lane = self.partitions.get(index).lane;
+                self.strays += 1;
                 self.lanes[lane].add_stray(message);
                 self.poll.lane_ready(LaneIndex::from_position(lane));
             }

@@ -97,7 +97,9 @@ impl Consumer {
                 break;
             }
             if now >= until {
-                report.errors.push(format!("{open} of {} handles did not leave their group in time", clients.len()));
+                report
+                    .errors
+                    .push(format!("{open} of {} handles did not leave their group in time", clients.len()));
                 break;
             }
             let _ = time::timeout_at((now + CLOSE_LOOK).min(until).into(), self.wake.woken()).await;

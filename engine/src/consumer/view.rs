@@ -1,7 +1,6 @@
 //! What a consumer shows of itself.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use fairpoll_core::{Committed, Sample};
 
@@ -23,6 +22,7 @@ impl Consumer {
             assigned_partitions: self.partitions.assigned().count(),
             joining_handles: self.handles.iter().filter(|handle| !handle.joined).count(),
             outstanding_batches: self.batches.get(),
+            strays: self.strays,
         }
     }
 
@@ -58,15 +58,16 @@ impl Consumer {
     /// cached end is as old as the partition's last fetch, and a starving partition is not fetched.
     #[must_use]
     pub fn lag_info(&self) -> BTreeMap<String, BTreeMap<i32, PartitionLag>> {
-        let now = self.timestamp(Instant::now());
         let mut all: BTreeMap<String, BTreeMap<i32, PartitionLag>> = BTreeMap::new();
         for (index, partition) in self.partitions.assigned() {
             let client = self.handles[partition.handle].client.as_ref();
             let watermarks = client.and_then(|client| client.cached_watermarks(&partition.entry));
+            let now = self.now();
+            let cached = |offset| Sample { offset, at: partition.fetched_at };
             let sample = |offset| Sample { offset, at: now };
             let lag = PartitionLag {
-                log_start: watermarks.map(|(start, _)| sample(start)),
-                end: watermarks.map(|(_, end)| sample(end)),
+                log_start: watermarks.map(|(start, _)| cached(start)),
+                end: watermarks.map(|(_, end)| cached(end)),
                 position: self.offsets.position(index).map(sample),
                 committed: match self.offsets.last_committed(index) {
                     Some(offset) => Committed::At(sample(offset)),

@@ -24,18 +24,11 @@ pub(crate) enum ClientEvent {
     Assign(Vec<PartitionEntry>),
     /// The group takes partitions; librdkafka waits for [`Client::unassign`]. `lost`: somebody
     /// else owns them already, commits will be refused.
-    Revoke {
-        partitions: Vec<PartitionEntry>,
-        lost: bool,
-    },
+    Revoke { partitions: Vec<PartitionEntry>, lost: bool },
     /// The answer to a [`Client::commit`].
     Committed(CommitOutcome),
     /// Something that concerns the whole handle.
-    Error {
-        code: String,
-        message: String,
-        fatal: bool,
-    },
+    Error { code: String, message: String, fatal: bool },
 }
 
 /// The broker's answer to a commit.
@@ -110,8 +103,14 @@ impl Client {
     /// Creates a handle. It starts threads of its own and connects in the background.
     ///
     /// `wake` is raised for control events, `on_gone` when the handle has been destroyed.
-    pub(crate) fn new(name: &str, config: &ClientConfig, wake: &Arc<Wake>, on_gone: &Arc<Wake>) -> Result<Arc<Self>, CreateError> {
-        let native = config.create_native_config().map_err(|error| CreateError::Property(error.to_string()))?;
+    pub(crate) fn new(
+        name: &str,
+        config: &ClientConfig,
+        wake: &Arc<Wake>,
+        on_gone: &Arc<Wake>,
+    ) -> Result<Arc<Self>, CreateError> {
+        let native =
+            config.create_native_config().map_err(|error| CreateError::Property(error.to_string()))?;
         let notes = Box::new(Notes { name: name.to_owned(), events: Mutex::default() });
         let mut reason = [0 as c_char; 512];
         // SAFETY: `native` is a valid configuration, duplicated because `rd_kafka_new` takes it
@@ -149,7 +148,11 @@ impl Client {
         let control_waker = Waker::new(Arc::clone(wake));
         // SAFETY: the waker is boxed, and `drop` disables the event before it is freed.
         unsafe {
-            sys::rd_kafka_queue_cb_event_enable(control.as_ptr(), Some(on_queue_event), control_waker.opaque());
+            sys::rd_kafka_queue_cb_event_enable(
+                control.as_ptr(),
+                Some(on_queue_event),
+                control_waker.opaque(),
+            );
         }
         Ok(Arc::new(Self {
             rk,
@@ -198,7 +201,12 @@ impl Client {
             loop {
                 // SAFETY: the queue is valid, the array has room for as many pointers as given.
                 let taken = unsafe {
-                    sys::rd_kafka_consume_batch_queue(closing.queue.as_ptr(), 0, batch.as_mut_ptr(), batch.len())
+                    sys::rd_kafka_consume_batch_queue(
+                        closing.queue.as_ptr(),
+                        0,
+                        batch.as_mut_ptr(),
+                        batch.len(),
+                    )
                 };
                 let taken = usize::try_from(taken).unwrap_or(0);
                 for pointer in batch[..taken].iter().copied().filter_map(NonNull::new) {
@@ -273,7 +281,11 @@ impl Client {
     }
 
     /// Sends a commit; the answer comes as [`ClientEvent::Committed`] with the same id.
-    pub(crate) fn commit<'a>(&self, id: u64, offsets: impl ExactSizeIterator<Item = (&'a str, i32, i64)>) -> Result<(), String> {
+    pub(crate) fn commit<'a>(
+        &self,
+        id: u64,
+        offsets: impl ExactSizeIterator<Item = (&'a str, i32, i64)>,
+    ) -> Result<(), String> {
         let mut list = List::with_capacity(offsets.len());
         for (topic, partition, offset) in offsets {
             list.push(topic, partition, Some(offset));
@@ -298,9 +310,16 @@ impl Client {
         let (mut low, mut high) = (-1, -1);
         // SAFETY: handle, name and both places are valid.
         let error = unsafe {
-            sys::rd_kafka_get_watermark_offsets(self.as_ptr(), topic.as_ptr(), entry.partition, &mut low, &mut high)
+            sys::rd_kafka_get_watermark_offsets(
+                self.as_ptr(),
+                topic.as_ptr(),
+                entry.partition,
+                &mut low,
+                &mut high,
+            )
         };
-        (error == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low.max(0), high))
+        (error == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0)
+            .then_some((low.max(0), high))
     }
 
     /// Begins to leave the group. [`Self::serve`] must be called, and a revocation answered, until
@@ -351,8 +370,14 @@ impl Drop for Client {
             sys::rd_kafka_queue_cb_event_enable(self.control.as_ptr(), None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.control.as_ptr());
         }
-        let doomed = Doomed { rk: self.rk, notes: self.notes.take(), gone: self.gone.clone(), on_gone: Arc::clone(&self.on_gone) };
-        let spawned = thread::Builder::new().name("fairpoll-destroy".to_owned()).spawn(move || doomed.destroy());
+        let doomed = Doomed {
+            rk: self.rk,
+            notes: self.notes.take(),
+            gone: self.gone.clone(),
+            on_gone: Arc::clone(&self.on_gone),
+        };
+        let spawned =
+            thread::Builder::new().name("fairpoll-destroy".to_owned()).spawn(move || doomed.destroy());
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread to destroy a Kafka handle on; it is leaked");
         }
@@ -465,7 +490,12 @@ unsafe extern "C" fn on_commit(
 }
 
 /// Runs inside [`Client::serve`]: errors of the handle as a whole.
-unsafe extern "C" fn on_error(rk: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+unsafe extern "C" fn on_error(
+    rk: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
     // SAFETY: librdkafka passes a NUL-terminated reason.
     let reason = unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned();
     let fatal = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL as c_int;
@@ -485,7 +515,12 @@ unsafe extern "C" fn on_error(rk: *mut sys::rd_kafka_t, code: c_int, reason: *co
 }
 
 /// Runs on any of librdkafka's threads.
-unsafe extern "C" fn on_log(rk: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+unsafe extern "C" fn on_log(
+    rk: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
     // SAFETY: librdkafka passes NUL-terminated strings and a handle that has a name.
     let (name, facility, text) = unsafe {
         (

@@ -56,7 +56,8 @@ impl List {
     pub(crate) fn push(&mut self, topic: &str, partition: i32, offset: Option<i64>) {
         let name = CString::new(topic).expect("topic names are checked before a handle is made");
         // SAFETY: the list is valid; librdkafka copies the name and returns an entry of the list.
-        let entry = unsafe { sys::rd_kafka_topic_partition_list_add(self.0.as_ptr(), name.as_ptr(), partition) };
+        let entry =
+            unsafe { sys::rd_kafka_topic_partition_list_add(self.0.as_ptr(), name.as_ptr(), partition) };
         if let Some(offset) = offset {
             // SAFETY: `entry` was just returned and stays valid until the list changes.
             unsafe { (*entry).offset = offset };

@@ -1,0 +1,101 @@
+//! A mock cluster whose groups do not wait for more members: rdkafka's own wrapper cannot set that.
+
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka_sys as sys;
+
+pub struct Mock {
+    cluster: *mut sys::rd_kafka_mock_cluster_t,
+    _owner: ThreadedProducer<DefaultProducerContext>,
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+// SAFETY: librdkafka locks the mock cluster inside.
+unsafe impl Send for Mock {}
+
+impl Mock {
+    pub fn new() -> Self {
+        let owner: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("log_level", "0")
+            .create()
+            .expect("owner");
+        // SAFETY: the owner lives as long as the cluster; the cluster is destroyed first.
+        let cluster = unsafe {
+            let cluster = sys::rd_kafka_mock_cluster_new(owner.client().native_ptr(), 1);
+            assert!(!cluster.is_null());
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+            cluster
+        };
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", address(cluster))
+            .set("linger.ms", "5")
+            .create()
+            .expect("producer");
+        Self { cluster, _owner: owner, producer }
+    }
+
+    pub fn address(&self) -> String {
+        address(self.cluster)
+    }
+
+    pub fn create(&self, topic: &str, partitions: i32) {
+        let name = CString::new(topic).expect("name");
+        // SAFETY: the cluster lives; the name is copied.
+        let error = unsafe { sys::rd_kafka_mock_topic_create(self.cluster, name.as_ptr(), partitions, 1) };
+        assert_eq!(error, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+
+    /// The broker answers so many of the next requests of this kind with an error.
+    pub fn fail_requests(&self, api_key: i16, error: sys::rd_kafka_resp_err_t, times: usize) {
+        let mut errors = vec![error; times];
+        // SAFETY: the cluster lives; the array is copied.
+        unsafe {
+            sys::rd_kafka_mock_push_request_errors_array(
+                self.cluster,
+                api_key,
+                errors.len(),
+                errors.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// Produces records to one partition and waits until they are acknowledged.
+    pub fn produce(&self, topic: &str, partition: i32, records: usize) {
+        for number in 0..records {
+            let value = number.to_string();
+            let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&value);
+            while let Err((_, back)) = self.producer.send(record) {
+                record = back;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.producer.flush(Duration::from_secs(10)).expect("flush");
+    }
+
+    pub fn filled(topics: &[(&str, i32, usize)]) -> Self {
+        let mock = Self::new();
+        for &(topic, partitions, records) in topics {
+            mock.create(topic, partitions);
+            for partition in 0..partitions {
+                mock.produce(topic, partition, records);
+            }
+        }
+        mock
+    }
+}
+
+fn address(cluster: *mut sys::rd_kafka_mock_cluster_t) -> String {
+    // SAFETY: the cluster lives and lends a NUL-terminated string.
+    unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(cluster)) }.to_string_lossy().into_owned()
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        // SAFETY: not used after this; its owner is dropped later.
+        unsafe { sys::rd_kafka_mock_cluster_destroy(self.cluster) }
+    }
+}

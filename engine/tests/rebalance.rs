@@ -1,0 +1,93 @@
+//! Assignments that come and go.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Mock, config, drain, note, stopped};
+use fairpoll::{Consumer, ConsumerEvent, ModeRequest};
+
+const TOPICS: [&str; 2] = ["a", "b"];
+
+/// Traps 1 and 3: revoking un-forwards a partition's queue, so every assignment forwards again; and
+/// rebalances come on a queue of their own, which must be served for ever.
+#[tokio::test]
+async fn every_partition_is_delivered_through_its_lane_after_a_rebalance() {
+    let mock = Mock::filled(&[("a", 2, 200), ("b", 2, 200)]);
+    for mode in [ModeRequest::Single, ModeRequest::Fair] {
+        let config = config(&mock, &format!("re-{mode}"), &TOPICS, mode);
+        let mut first = Consumer::start(config.clone()).expect("start");
+        assert_eq!(drain(&mut first, 800).await.values().map(Vec::len).sum::<usize>(), 800);
+
+        let mut second = Consumer::start(config).expect("start");
+        let both = both_until(&mut first, &mut second, |events| {
+            events.iter().any(|event| matches!(event, ConsumerEvent::Revoked { .. }))
+        });
+        both.await;
+        let until = Instant::now() + Duration::from_secs(5);
+        while second.status().assigned_partitions == 0 && Instant::now() < until {
+            step(&mut first).await;
+            step(&mut second).await;
+        }
+        assert!(second.status().assigned_partitions > 0, "{mode}: the second member owns something");
+        stopped(second).await;
+
+        for topic in TOPICS {
+            mock.produce(topic, 0, 50);
+            mock.produce(topic, 1, 50);
+        }
+        let until = Instant::now() + Duration::from_secs(15);
+        let mut all = common::Delivered::new();
+        while all.values().map(Vec::len).sum::<usize>() < 200 && Instant::now() < until {
+            let batch = first.get_many(Duration::from_millis(50), None).await.expect("poll");
+            note(&batch, &mut all);
+            first.commit(&batch);
+        }
+        assert_eq!(all.len(), 4, "{mode}: all partitions are back: {:?}", all.keys());
+        assert!(all.values().all(|offsets| offsets.len() == 50), "{mode}: {all:?}");
+        assert_eq!(first.status().strays, 0, "{mode}: nothing went past its lane");
+        stopped(first).await;
+        // The next mode finds its topics as this one did.
+        mock.create("a", 2);
+    }
+}
+
+async fn step(consumer: &mut Consumer) {
+    let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+    consumer.commit(&batch);
+}
+
+async fn both_until(first: &mut Consumer, second: &mut Consumer, done: impl Fn(&[ConsumerEvent]) -> bool) {
+    let until = Instant::now() + Duration::from_secs(15);
+    let mut events = Vec::new();
+    while !done(&events) {
+        assert!(Instant::now() < until, "no rebalance came: {events:?}");
+        step(first).await;
+        step(second).await;
+        events.extend(first.take_events());
+    }
+}
+
+/// Trap 7: a consumer that leaves its group does not make it wait for a session timeout.
+#[tokio::test]
+async fn a_stopped_consumer_leaves_its_partitions_to_the_next_at_once() {
+    let mock = Mock::filled(&[("a", 1, 10), ("b", 1, 10)]);
+    for mode in common::MODES {
+        let config = config(&mock, &format!("leave-{mode}"), &TOPICS, mode);
+        let mut first = Consumer::start(config.clone()).expect("start");
+        drain(&mut first, 20).await;
+        stopped(first).await;
+        mock.produce("a", 0, 5);
+        let mut second = Consumer::start(config).expect("start");
+        let until = Instant::now() + Duration::from_secs(8);
+        let mut records = 0;
+        // Well below the session timeout of 45 s.
+        while records < 5 && Instant::now() < until {
+            let batch = second.get_many(Duration::from_millis(50), None).await.expect("poll");
+            records += batch.len();
+            second.commit(&batch);
+        }
+        assert_eq!(records, 5, "{mode}");
+        stopped(second).await;
+    }
+}
