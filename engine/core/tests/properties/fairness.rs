@@ -23,6 +23,11 @@ fn catches_defect(claim: Claim, defect: Defect) {
     });
 }
 
+/// q = w · Q, as the design has it and not as the machine calculates it.
+fn quantum(config: &LaneConfig) -> u32 {
+    config.weight.get() * config.quota.get()
+}
+
 /// What the queues hold while the happenings pass by, and who takes part.
 struct Queues {
     queued: Vec<u64>,
@@ -80,21 +85,27 @@ fn every_record_is_taken_once_catches_a_forgotten_signal() {
 
 fn respects_quota_and_budget(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut had = vec![0; lanes.len()];
+    let mut ran_empty = vec![false; lanes.len()];
     let mut budget_left = None;
     for happening in happened {
         match *happening {
             Happening::Begin { budget } => {
                 had.fill(0);
+                ran_empty.fill(false);
                 budget_left = budget;
             }
             Happening::Take { lane, granted, taken } => {
-                if granted == 0 || had[lane] + granted > lanes[lane].quantum() {
+                if granted == 0 || had[lane] + granted > quantum(&lanes[lane]) {
                     return Err(format!(
                         "lane {lane} was granted {granted} after {} of {}",
                         had[lane],
-                        lanes[lane].quantum()
+                        quantum(&lanes[lane])
                     ));
                 }
+                if ran_empty[lane] {
+                    return Err(format!("lane {lane} ran empty in this poll and was asked again"));
+                }
+                ran_empty[lane] = taken < granted;
                 had[lane] += taken;
                 if let Some(left) = &mut budget_left {
                     *left = left
@@ -108,7 +119,8 @@ fn respects_quota_and_budget(lanes: &[LaneConfig], happened: &[Happening]) -> Ve
     Ok(())
 }
 
-/// forall polls, lanes i: granted(i) ≤ qᵢ and Σ taken ≤ budget.
+/// forall polls, lanes i: granted(i) ≤ qᵢ, Σ taken ≤ budget, and nothing is granted to i after it
+/// ran empty: the poll ends even if records come as fast as they are taken.
 #[test]
 fn a_poll_stays_within_quotas_and_budget() {
     real_satisfies(respects_quota_and_budget);
@@ -118,6 +130,7 @@ fn a_poll_stays_within_quotas_and_budget() {
 fn a_poll_stays_within_quotas_and_budget_catches_missing_limits() {
     catches_defect(respects_quota_and_budget, Defect::NoQuota);
     catches_defect(respects_quota_and_budget, Defect::NoBudget);
+    catches_defect(respects_quota_and_budget, Defect::AsksEmptiedLaneAgain);
 }
 
 fn is_work_conserving(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
@@ -142,7 +155,7 @@ fn is_work_conserving(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
             }
             Happening::End if budget_left != Some(0) => {
                 let idle = (0..lanes.len())
-                    .find(|lane| entitled[*lane] && !ran_empty[*lane] && had[*lane] < lanes[*lane].quantum());
+                    .find(|lane| entitled[*lane] && !ran_empty[*lane] && had[*lane] < quantum(&lanes[*lane]));
                 if let Some(lane) = idle {
                     return Err(format!(
                         "lane {lane} had records and {budget_left:?} of the budget was left"
@@ -170,7 +183,7 @@ fn a_poll_is_work_conserving_catches_wasted_budget() {
 fn shares_by_quantum(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut queues = Queues::new(lanes.len());
     let count = lanes.len();
-    let quantum = |lane: usize| i64::from(lanes[lane].quantum());
+    let quantum = |lane: usize| i64::from(quantum(&lanes[lane]));
     // Per pair: the least and the greatest Sᵢ·qⱼ − Sⱼ·qᵢ since both are backlogged, and the last.
     let mut spread = vec![[0_i64; 3]; count * count];
     for happening in happened {
@@ -230,7 +243,7 @@ fn backlogged_lanes_share_by_their_quanta_catches_first_come_first_served() {
 
 fn waits_at_most_one_ring(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut queues = Queues::new(lanes.len());
-    let ring: u64 = lanes.iter().map(|config| u64::from(config.quantum())).sum();
+    let ring: u64 = lanes.iter().map(|config| u64::from(quantum(config))).sum();
     let mut others = vec![0_u64; lanes.len()];
     for happening in happened {
         queues.follow(happening);
@@ -243,7 +256,7 @@ fn waits_at_most_one_ring(lanes: &[LaneConfig], happened: &[Happening]) -> Verdi
             if !queues.is_backlogged(waiting) {
                 others[waiting] = 0;
             }
-            let bound = ring - u64::from(lanes[waiting].quantum());
+            let bound = ring - u64::from(quantum(&lanes[waiting]));
             if others[waiting] > bound {
                 return Err(format!(
                     "lane {waiting} has records and waited for {} of others, a ring has {bound}",
@@ -284,7 +297,7 @@ fn lone_records() -> impl Strategy<Value = Workload> {
 }
 
 fn serves_lone_records_in_time(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
-    let bound: u32 = lanes.iter().skip(1).map(LaneConfig::quantum).sum();
+    let bound: u32 = lanes.iter().skip(1).map(quantum).sum();
     let mut waited: Option<u32> = None;
     for happening in happened {
         match *happening {
@@ -324,7 +337,7 @@ fn a_lone_record_of_a_quiet_lane_waits_at_most_one_ring_catches_starvation() {
 
 /// Serves K rounds to lanes that never run empty, in polls of the given caps, and compares.
 fn serves_rounds(lanes: &[LaneConfig], budgets: &[u32], rounds: u32, poller: &mut impl Poller) -> Verdict {
-    let mut left: u32 = lanes.iter().map(LaneConfig::quantum).sum::<u32>() * rounds;
+    let mut left: u32 = lanes.iter().map(quantum).sum::<u32>() * rounds;
     let mut served = vec![0_u32; lanes.len()];
     for lane in 0..lanes.len() {
         poller.ready(lane);
@@ -342,7 +355,7 @@ fn serves_rounds(lanes: &[LaneConfig], budgets: &[u32], rounds: u32, poller: &mu
         poller.end();
     }
     for (lane, config) in lanes.iter().enumerate() {
-        let expected = rounds * config.quantum();
+        let expected = rounds * quantum(config);
         if served[lane].abs_diff(expected) > 1 {
             return Err(format!(
                 "lane {lane} got {} in {rounds} rounds, {expected} are its due",
@@ -406,6 +419,7 @@ fn the_machine_agrees_with_a_naive_reference_catches_every_defect() {
         Defect::WastesUntaken,
         Defect::NoQuota,
         Defect::NoBudget,
+        Defect::AsksEmptiedLaneAgain,
     ] {
         catches(&format!("{defect:?}"), &workloads(), |workload| {
             agrees_with_the_reference(workload, &mut Naive::new(&workload.lanes, Some(defect)))

@@ -26,6 +26,8 @@ pub(crate) enum Defect {
     NoQuota,
     /// The poll's cap is not applied.
     NoBudget,
+    /// A lane that refilled after running empty goes on in the same poll.
+    AsksEmptiedLaneAgain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,8 +171,9 @@ impl Poller for Naive {
         let first = self.whose_turn()?;
         let stamp = self.stamp();
         let no_quota = self.has(Defect::NoQuota);
+        let asks_again = self.has(Defect::AsksEmptiedLaneAgain);
         let lane = &mut self.lanes[first];
-        if lane.ran_empty || (lane.had_in_poll == lane.quantum && !no_quota) {
+        if (lane.ran_empty && !asks_again) || (lane.had_in_poll == lane.quantum && !no_quota) {
             return None;
         }
         lane.had_turn = true;

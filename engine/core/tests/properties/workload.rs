@@ -77,7 +77,8 @@ pub(crate) struct PollStep {
     /// Before the poll: lane, and whether it is paused or resumed.
     pub(crate) pauses: Vec<(usize, bool)>,
     pub(crate) budget: Option<u32>,
-    /// Between the take and the settlement of the n-th grant: n, lane, records.
+    /// Between the take and the settlement of the n-th grant, or before the end of a poll that has
+    /// fewer grants: n, lane, records.
     pub(crate) during: Vec<(usize, usize, u32)>,
 }
 
@@ -147,6 +148,7 @@ impl<P: Poller> Shell<'_, P> {
     /// Returns the records taken.
     fn poll(&mut self, budget: Option<u32>, during: &[(usize, usize, u32)]) -> u64 {
         let mut total = 0;
+        let mut grants = 0;
         self.poller.begin(budget);
         self.happened.push(Happening::Begin { budget });
         // No more grants than a healthy poll can have; a broken one must not hang the test.
@@ -160,6 +162,10 @@ impl<P: Poller> Shell<'_, P> {
                 self.arrive(*lane, *records);
             }
             self.poller.settle(taken);
+            grants += 1;
+        }
+        for (_, lane, records) in during.iter().filter(|(at, ..)| *at >= grants) {
+            self.arrive(*lane, *records);
         }
         self.poller.end();
         self.happened.push(Happening::End);
