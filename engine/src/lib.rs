@@ -1,1 +1,56 @@
-//! The consumer.
+//! Kafka consumers that never starve a topic.
+//!
+//! One [`Consumer`] reads many topics with a quota for each, in one of three modes behind the same
+//! API:
+//!
+//! | mode | Kafka clients | queues | what it is |
+//! |---|---|---|---|
+//! | `single` | 1 | 1 | today's consumer: one cap on the total of a poll, prefetched data first in, first out |
+//! | `multi` | one per topic | one per topic | one consumer per topic, its own quota, failure and offsets |
+//! | `fair` | 1 | one per topic | multi's fairness at single's price |
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use fairpoll::{Config, Consumer, ModeRequest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("localhost:9092", "my-service", ["orders", "sensor-1", "sensor-2"])
+//!     .mode(ModeRequest::Fair)
+//!     .max_poll_records(500);
+//! let mut consumer = Consumer::start(config)?;
+//! for _ in 0..1_000 {
+//!     let batch = consumer.get_many(Duration::from_secs(1), None).await?;
+//!     for record in batch.records() {
+//!         println!("{} [{}] {}", record.topic(), record.partition(), record.offset());
+//!     }
+//!     consumer.commit(&batch);
+//! }
+//! let report = consumer.stop(Duration::from_secs(5)).await;
+//! assert!(report.committed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A poll takes from every topic that has records and returns at once: an idle topic adds no
+//! waiting. A topic that fails is reported in [`Batch::errors`] while all others go on.
+#![warn(missing_docs)]
+
+mod batch;
+mod config;
+mod consumer;
+mod error;
+mod event;
+mod ffi;
+mod status;
+mod topology;
+
+pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Record, Records};
+pub use config::{Config, GroupStrategy, ModeRequest};
+pub use consumer::Consumer;
+pub use error::{PollError, StartError};
+pub use event::ConsumerEvent;
+pub use fairpoll_core::{Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample};
+pub use ffi::librdkafka_version;
+pub use status::{ConsumerInfo, Status, StopReport};
+pub use topology::own_group_id;

@@ -88,11 +88,11 @@ pub struct EventSink {
 impl EventSink {
     /// Adds an event, stamped now.
     pub fn emit(&self, body: Body) {
-        self.log.append(Event {
-            t_ns: monotonic_ns(),
-            mode: Some(self.mode.clone()),
-            run: Some(self.run),
-            body,
-        });
+        self.emit_at(monotonic_ns(), body);
+    }
+
+    /// Adds an event that happened, or was received, at `t_ns`.
+    pub fn emit_at(&self, t_ns: u64, body: Body) {
+        self.log.append(Event { t_ns, mode: Some(self.mode.clone()), run: Some(self.run), body });
     }
 }

@@ -1,1 +1,262 @@
-//! Runs a scenario.
+//! Runs scenarios: broker, load, one worker process per mode and run, events, judgement, files.
+//!
+//! ```text
+//! run_all ─ scenario_run ─ mode_run ─┬─ stage (broker, producer)
+//!    │            │                  └─ life (worker process, sampler)
+//!    │            └─ results (judge, report files)
+//!    └─ output, console, interrupt
+//! ```
+//!
+//! The main thread directs; beside it live one thread that reads the worker's lines, one that
+//! samples its process, and the live producer's. Nothing here judges: what happened goes into
+//! the event log, and the verdict is made from the log alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fairpoll_judge::summary::Verdict;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::exit_code::ExitCode;
+use crate::scenario::Loaded;
+use broker_stage::BrokerStage;
+use console::{Console, Verbosity};
+use output::OutputFolder;
+use scenario_run::{OpenStage, ScenarioEnd};
+
+mod broker_stage;
+mod console;
+mod faults;
+mod interrupt;
+mod life;
+mod manifest;
+mod mode_run;
+mod output;
+mod posix;
+mod progress;
+#[cfg(test)]
+mod rehearsal;
+mod results;
+mod sampler;
+mod scenario_run;
+mod secrets;
+mod spec;
+mod stage;
+mod tally;
+mod utc;
+mod worker_process;
+
+pub use output::OutputError;
+
+/// Which broker a scenario is replayed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerChoice {
+    /// The one that comes with the tool, in a child process.
+    Embedded,
+    /// A cluster of the user's.
+    External {
+        /// `host:port`, comma separated.
+        bootstrap_servers: String,
+    },
+}
+
+impl BrokerChoice {
+    /// Its name in logs and reports.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::External { .. } => "external",
+        }
+    }
+}
+
+/// What noise means for the exit code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InconclusivePolicy {
+    /// Exit code 4.
+    Fail,
+    /// A line on standard error.
+    #[default]
+    Warn,
+    /// Nothing.
+    Pass,
+}
+
+/// What to run, on what, and where the results go.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The scenarios, in order; all are valid.
+    pub scenarios: Vec<Loaded>,
+    /// Runs of each mode, at least 1.
+    pub runs: u32,
+    /// The broker.
+    pub broker: BrokerChoice,
+    /// librdkafka properties for every client.
+    pub properties: BTreeMap<String, String>,
+    /// Overrides the scenarios' own.
+    pub seed: Option<u64>,
+    /// The folder for the results; absent: a fresh one under `reports/`.
+    pub out: Option<PathBuf>,
+    /// Print nothing but errors.
+    pub quiet: bool,
+    /// Print `summary.json` on standard output and everything else on standard error.
+    pub json: bool,
+    /// What noise means.
+    pub inconclusive: InconclusivePolicy,
+    /// The command line, for the manifest.
+    pub command: Vec<String>,
+}
+
+/// Running, or re-rendering, was impossible.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Results cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Two scenarios would write to the same folder.
+    #[error(
+        "two scenarios are named `{name}`: they would overwrite each other's results; rename one or run them apart"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// The signal handler could not be installed.
+    #[error("cannot handle signals: {what}")]
+    Signals {
+        /// The reason.
+        what: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A stored file is not what it should be.
+    #[error("{}: {what}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The judge refused the log that we wrote ourselves.
+    #[error("the events of this run cannot be judged: {what}; please report it with events.jsonl")]
+    Judge {
+        /// The judge's words.
+        what: String,
+    },
+}
+
+impl RunError {
+    /// What it means for the exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Output(OutputError::Open { .. })
+            | Self::SameName { .. }
+            | Self::Read { .. }
+            | Self::Log { .. } => ExitCode::Usage,
+            Self::Output(OutputError::Write { .. }) => ExitCode::Infrastructure,
+            Self::Signals { .. } | Self::Judge { .. } => ExitCode::Internal,
+        }
+    }
+}
+
+/// `index.json`: one entry per scenario.
+#[derive(Debug, Serialize)]
+struct IndexEntry {
+    scenario: String,
+    verdict: Option<Verdict>,
+    exit_code: u8,
+    path: String,
+}
+
+/// Runs the scenarios one after the other and answers the weightiest exit code. Call it on the
+/// main thread: worker and broker processes are tied to the thread that starts them.
+///
+/// # Errors
+/// If nothing could be run, or results could not be written.
+pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
+    run_with(request, &mut |part, sink| {
+        let (stage, facts) = BrokerStage::open(&request.broker, &request.properties, part, sink)?;
+        Ok((Box::new(stage), facts))
+    })
+}
+
+fn run_with(request: &RunRequest, open_stage: &mut OpenStage<'_>) -> Result<ExitCode, RunError> {
+    let verbosity = if request.quiet { Verbosity::Quiet } else { Verbosity::Full };
+    let console = Console::new(verbosity, request.json);
+    let mut names = BTreeSet::new();
+    for loaded in &request.scenarios {
+        let name = &loaded.scenario.name;
+        if !names.insert(name) {
+            return Err(RunError::SameName { name: name.clone() });
+        }
+    }
+    let single = match request.scenarios.as_slice() {
+        [only] => Some(only.scenario.name.as_str()),
+        _ => None,
+    };
+    let folder = match &request.out {
+        Some(path) => OutputFolder::open(path.clone())?,
+        None => OutputFolder::fresh(single.unwrap_or("scenarios"))?,
+    };
+    interrupt::install().map_err(|what| RunError::Signals { what })?;
+
+    let mut worst = ExitCode::Pass;
+    let mut index = Vec::new();
+    for loaded in &request.scenarios {
+        let name = loaded.scenario.name.clone();
+        let own = if single.is_some() { folder.clone() } else { folder.subfolder(&name)? };
+        console.note(&format!("{name}: {}", loaded.scenario.purpose.trim()));
+        let ScenarioEnd { exit, verdict } = scenario_run::run(request, loaded, &own, console, open_stage)?;
+        if exit.weight() > worst.weight() {
+            worst = exit;
+        }
+        if single.is_none() {
+            index.push(IndexEntry { path: name.clone(), scenario: name, verdict, exit_code: exit as u8 });
+            folder.write_json("index.json", &index)?;
+        }
+        if exit == ExitCode::Interrupted {
+            break;
+        }
+    }
+    // Last on standard output: scripts take it from there.
+    console.result(&folder.path().display().to_string());
+    Ok(worst)
+}
+
+/// Judges the events stored in `dir` again and writes its report anew; a folder of several
+/// scenarios has each of its own re-rendered.
+///
+/// # Errors
+/// If there is nothing to judge in `dir`, or it cannot be written to.
+pub fn rerender(dir: &Path) -> Result<ExitCode, RunError> {
+    let console = Console::new(Verbosity::Full, false);
+    let index = dir.join("index.json");
+    if dir.join("events.jsonl").exists() || !index.exists() {
+        return results::rerender(dir, console);
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        path: String,
+    }
+    let text = std::fs::read(&index).map_err(|source| RunError::Read { path: index.clone(), source })?;
+    let entries: Vec<Entry> = serde_json::from_slice(&text)
+        .map_err(|error| RunError::Log { path: index.clone(), what: error.to_string() })?;
+    let mut worst = ExitCode::Pass;
+    for Entry { path } in entries {
+        let exit = results::rerender(&dir.join(path), console)?;
+        if exit.weight() > worst.weight() {
+            worst = exit;
+        }
+    }
+    Ok(worst)
+}

@@ -1,5 +1,25 @@
 //! Scenarios: what a YAML file says, and what it means once it is checked.
+//!
+//! [`Scenario`] and its parts are the file, key by key; the JSON Schema is generated from them.
+//! [`load`] reads a file, checks it and says everything that is wrong with it at once.
 
+mod backlog;
+mod check;
+mod conform;
+mod expand;
+mod gates;
+mod load;
+mod mode;
 mod model;
+mod problem;
+mod schema;
+pub mod suggest;
+mod tree;
 
+pub use backlog::{Backlog, BacklogSize};
+pub use expand::TopicPlan;
+pub use load::{GateLines, Loaded, UnknownMode, load};
+pub use mode::{FAIRPOLL_MODES, GROUP_STRATEGIES, Mode, ModeKind};
 pub use model::*;
+pub use problem::{LoadError, Problem, Rendering};
+pub use schema::schema;

@@ -6,9 +6,33 @@ use crate::lane::LaneIndex;
 use crate::partition::{PartitionIndex, PartitionMap};
 use crate::time::{Timestamp, WakeReason, Wakeup};
 
-/// How long after a partition's answer it still counts as unknown. The high watermark becomes
-/// valid before the records of the same answer are queued; 5 ms covers that distance.
+/// How long after the answer of a partition without records it still counts as unknown. The high
+/// watermark becomes valid before the records of the same answer are queued; 5 ms covers that
+/// distance.
 pub const SETTLE: Duration = Duration::from_millis(5);
+
+/// The same for a partition that holds records: they are parsed before they are queued, and a full
+/// fetch (1 MiB of small records) took 10 ms on a busy machine. It may hold none for us all the
+/// same: all consumed, or aborted.
+pub const SETTLE_RECORDS: Duration = Duration::from_millis(25);
+
+/// What the watermarks of an answered partition say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The log is empty.
+    Empty,
+    /// The log holds records.
+    Records,
+}
+
+impl Answer {
+    const fn settle(self) -> Duration {
+        match self {
+            Self::Empty => SETTLE,
+            Self::Records => SETTLE_RECORDS,
+        }
+    }
+}
 
 /// How often to look at the watermarks of partitions that have not answered: nothing signals that
 /// one became valid. The difference to cover is 10–30 ms on a fast broker.
@@ -28,7 +52,8 @@ pub enum WatermarkBefore {
 struct Unknown {
     lane: LaneIndex,
     watermark: WatermarkBefore,
-    answered: Option<Timestamp>,
+    /// When its answer counts as all that came, once it was answered.
+    settles: Option<Timestamp>,
     bound: Timestamp,
 }
 
@@ -36,14 +61,12 @@ impl Unknown {
     /// When it stops to be unknown if nothing else happens, and by what.
     fn deadline(&self) -> Wakeup {
         let bound = Wakeup { at: self.bound, reason: WakeReason::FirstFetchBound };
-        let settles = self
-            .answered
-            .map(|answered| Wakeup { at: answered + SETTLE, reason: WakeReason::FirstFetchSettles });
+        let settles = self.settles.map(|at| Wakeup { at, reason: WakeReason::FirstFetchSettles });
         settles.map_or(bound, |settles| settles.min(bound))
     }
 
     fn wants_probe(&self) -> bool {
-        self.watermark == WatermarkBefore::Invalid && self.answered.is_none()
+        self.watermark == WatermarkBefore::Invalid && self.settles.is_none()
     }
 }
 
@@ -87,7 +110,7 @@ impl FirstFetch {
             return;
         }
         for (partition, watermark) in partitions {
-            let entry = Unknown { lane, watermark, answered: None, bound: now + bound };
+            let entry = Unknown { lane, watermark, settles: None, bound: now + bound };
             if self.unknown.insert(partition, entry).is_none() {
                 self.unknown_count += 1;
             }
@@ -104,13 +127,13 @@ impl FirstFetch {
         self.forget(partition);
     }
 
-    /// The partition's cached high watermark is valid. The first call counts; ignored if it was
+    /// The partition's cached watermarks are valid. The first call counts; ignored if they were
     /// valid before the assignment.
-    pub fn fetch_answered(&mut self, now: Timestamp, partition: PartitionIndex) {
+    pub fn fetch_answered(&mut self, now: Timestamp, partition: PartitionIndex, answer: Answer) {
         if let Some(entry) = self.unknown.get_mut(partition)
             && entry.wants_probe()
         {
-            entry.answered = Some(now);
+            entry.settles = Some(now + answer.settle());
         }
     }
 
@@ -122,6 +145,11 @@ impl FirstFetch {
     /// Partitions whose watermark is worth a look: unknown, not answered.
     pub fn to_probe(&self) -> impl Iterator<Item = PartitionIndex> {
         self.unknown.iter().filter(|(_, entry)| entry.wants_probe()).map(|(partition, _)| partition)
+    }
+
+    /// All that are unknown.
+    pub fn unknown(&self) -> impl Iterator<Item = PartitionIndex> {
+        self.unknown.iter().map(|(partition, _)| partition)
     }
 
     /// Lanes with an unknown partition, for diagnosis; once per such partition.
@@ -202,17 +230,25 @@ mod tests {
         let mut first = assigned(&[WatermarkBefore::Invalid]);
         let probe = Wakeup { at: at(1), reason: WakeReason::FirstFetchProbe };
         assert_eq!(first.waiting(at(0)), Some(probe));
-        first.fetch_answered(at(20), PartitionIndex(0));
-        first.fetch_answered(at(24), PartitionIndex(0));
+        first.fetch_answered(at(20), PartitionIndex(0), Answer::Empty);
+        first.fetch_answered(at(24), PartitionIndex(0), Answer::Empty);
         let settles = Wakeup { at: at(25), reason: WakeReason::FirstFetchSettles };
         assert_eq!(first.waiting(at(24)), Some(settles));
         assert_eq!(first.waiting(at(25)), None);
     }
 
     #[test]
+    fn a_partition_that_holds_records_gets_the_time_to_parse_them() {
+        let mut first = assigned(&[WatermarkBefore::Invalid]);
+        first.fetch_answered(at(20), PartitionIndex(0), Answer::Records);
+        assert!(first.waiting(at(44)).is_some());
+        assert_eq!(first.waiting(at(45)), None);
+    }
+
+    #[test]
     fn a_watermark_from_an_earlier_assignment_says_nothing() {
         let mut first = assigned(&[WatermarkBefore::Valid]);
-        first.fetch_answered(at(1), PartitionIndex(0));
+        first.fetch_answered(at(1), PartitionIndex(0), Answer::Empty);
         assert_eq!(first.to_probe().count(), 0);
         let bound = Wakeup { at: at(100), reason: WakeReason::FirstFetchBound };
         assert_eq!(first.waiting(at(50)), Some(bound));
@@ -222,7 +258,7 @@ mod tests {
     #[test]
     fn a_late_answer_does_not_extend_the_bound() {
         let mut first = assigned(&[WatermarkBefore::Invalid]);
-        first.fetch_answered(at(98), PartitionIndex(0));
+        first.fetch_answered(at(98), PartitionIndex(0), Answer::Empty);
         assert_eq!(first.waiting(at(99)).map(|wakeup| wakeup.at), Some(at(100)));
         assert_eq!(first.waiting(at(100)), None);
     }

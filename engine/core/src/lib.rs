@@ -30,7 +30,7 @@ pub mod time;
 pub mod topology;
 
 pub use backoff::Backoff;
-pub use first_fetch::{FirstFetch, WatermarkBefore};
+pub use first_fetch::{Answer, FirstFetch, WatermarkBefore};
 pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
 pub use lane::{LaneConfig, LaneIndex, LaneState};
 pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use fairpoll_judge::protocol::ProcessingCost;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use super::{Backlog, Mode};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// 1.
+    #[schemars(extend("const" = 1))]
     pub schema_version: u32,
     /// Names the output folder: `[a-z][a-z0-9-]*`.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9-]*$"))]
     pub name: String,
     /// What the scenario is for, in a sentence or two.
     pub purpose: String,
@@ -20,6 +24,7 @@ pub struct Scenario {
     #[serde(default)]
     pub seed: u64,
     /// The topics.
+    #[schemars(length(min = 1))]
     pub topics: Vec<Topic>,
     /// How the consumers are set up, in every mode alike.
     pub consumer: Consumer,
@@ -27,12 +32,14 @@ pub struct Scenario {
     #[serde(default)]
     pub processing: ProcessingCost,
     /// What is compared.
+    #[schemars(length(min = 1))]
     pub modes: Vec<Mode>,
     /// When a run is over.
     pub stop: Stop,
     /// A life of the consumer before the measured one: it consumes, commits and stops; then the
     /// backlog is produced and the measured consumer starts from the commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EarlierLife")]
     pub earlier_life: Option<EarlierLife>,
     /// What goes wrong, and when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,25 +64,32 @@ fn default_availability_ms() -> u64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
-    /// The topic's name; with `count` the prefix of `name-1`, `name-2`, ….
+    /// The topic's name, `[A-Za-z0-9][A-Za-z0-9._-]*`; with `count` the prefix of `name-1`,
+    /// `name-2`, ….
+    #[schemars(extend("pattern" = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: String,
     /// How many topics alike; absent: one, named exactly `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
     pub count: Option<u32>,
     /// Partitions.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub partitions: u32,
     /// Records on the broker before the measured consumer starts.
     #[serde(default)]
     pub backlog: Backlog,
     /// Size of a record's value, bytes; at least 8, the record's id.
     #[serde(default = "default_value_bytes")]
+    #[schemars(range(min = 8))]
     pub value_bytes: u32,
     /// Records per second, over all partitions, while the run lasts.
     #[serde(default)]
+    #[schemars(range(min = 0.0))]
     pub rate_per_s: f64,
     /// Share relative to the other topics.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub weight: u32,
 }
 
@@ -87,30 +101,12 @@ fn default_value_bytes() -> u32 {
     100
 }
 
-/// Records, over all partitions: a number, or the length of a downtime.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Backlog(pub BacklogSize);
-
-/// How a backlog is given.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum BacklogSize {
-    /// So many records.
-    Records(u64),
-    /// What `rate_per_s` produces in so many seconds.
-    DowntimeS(f64),
-}
-
-impl Default for BacklogSize {
-    fn default() -> Self {
-        Self::Records(0)
-    }
-}
-
 /// How the consumers are set up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
     /// `single`: records of a poll; `multi` and `fair`: of a topic in a poll.
+    #[schemars(range(min = 1))]
     pub max_poll_records: u32,
     /// Longest wait of a poll, ms.
     #[serde(default = "default_poll_timeout_ms")]
@@ -120,7 +116,16 @@ pub struct Consumer {
     pub commit: Commit,
     /// librdkafka properties, for every mode.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "property_map_schema")]
     pub properties: BTreeMap<String, String>,
+}
+
+/// Properties are text to librdkafka; in YAML `fetch.wait.max.ms: 10` may stand without quotes.
+pub(super) fn property_map_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
 }
 
 fn default_poll_timeout_ms() -> u64 {
@@ -131,7 +136,7 @@ fn default_poll_timeout_ms() -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Commit {
-    /// After every so many non-empty polls.
+    /// After every so many non-empty polls; 0: only at the end.
     pub every_polls: u32,
 }
 
@@ -141,32 +146,6 @@ impl Default for Commit {
     }
 }
 
-/// What is measured under a name of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mode {
-    /// Its name in tables and gates.
-    pub name: String,
-    /// What runs.
-    pub kind: ModeKind,
-    /// Overrides `consumer.max_poll_records`.
-    pub max_poll_records: Option<u32>,
-    /// Cap of a whole poll, records.
-    pub max_records: Option<u32>,
-    /// How the handles of `multi` share the group: `kip848`, `cooperative` or `own`.
-    pub group_strategy: Option<String>,
-    /// librdkafka properties, over those of the consumer.
-    pub properties: BTreeMap<String, String>,
-}
-
-/// What runs under a mode's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModeKind {
-    /// Fairpoll itself in the mode `single`, `multi`, `fair` or `auto`.
-    Fairpoll(String),
-    /// A command that speaks the worker protocol.
-    Command(Vec<String>),
-}
-
 /// When a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -174,9 +153,11 @@ pub struct Stop {
     /// What ends it.
     pub when: StopWhen,
     /// A run that takes longer fails, s.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub deadline_s: f64,
     /// Live production goes on at least so long, s, even if the backlog is delivered sooner.
     #[serde(default)]
+    #[schemars(range(min = 0.0))]
     pub live_for_s: f64,
 }
 
@@ -192,7 +173,8 @@ pub enum StopWhen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlierLife {
-    /// Records per topic that it consumes and commits.
+    /// Records per topic, over its partitions, that it consumes and commits.
+    #[schemars(range(min = 1))]
     pub records: u64,
 }
 
@@ -206,9 +188,11 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The topic it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub topic: Option<String>,
     /// For how long, ms; absent: to the end of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 1))]
     pub for_ms: Option<u64>,
 }
 

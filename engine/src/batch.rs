@@ -1,0 +1,372 @@
+//! What a poll returns.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fmt, slice};
+
+use crate::ffi::{Client, Message, MessageError};
+
+/// The records of one poll, grouped by partition.
+///
+/// A batch owns librdkafka's messages and lends them; nothing is copied until you ask for it. One
+/// kept record keeps its whole fetch buffer in memory, and a kept batch keeps its Kafka handle
+/// alive, so process batches and let them go, or keep copies ([`Record::to_owned`]).
+///
+/// Records of one partition are in offset order; between partitions there is no order.
+#[derive(Debug)]
+pub struct Batch {
+    // Dropped in this order: messages before the handles that they belong to.
+    messages: Vec<Message>,
+    groups: Vec<Group>,
+    runs: Vec<Run>,
+    errors: Vec<LaneError>,
+    _handles: Vec<Arc<Client>>,
+    _outstanding: Outstanding,
+}
+
+/// The records of one partition in a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    /// The engine's number of the partition.
+    pub(crate) index: fairpoll_core::PartitionIndex,
+    /// The assignment under which the records were fetched.
+    pub(crate) generation: fairpoll_core::Generation,
+    /// Its runs, in the batch's list of runs.
+    runs: Range<usize>,
+    count: usize,
+}
+
+/// Neighbouring messages of one partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    group: usize,
+    start: usize,
+    len: usize,
+}
+
+/// A failure of one topic or partition, reported in the batch while all others go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneError {
+    /// The topic; `None` where librdkafka names none.
+    pub topic: Option<String>,
+    /// The partition; `None` where the whole topic, or the whole handle, is concerned.
+    pub partition: Option<i32>,
+    /// The error's symbolic name in Kafka's protocol, like `TOPIC_AUTHORIZATION_FAILED`.
+    pub code: String,
+    /// librdkafka's words.
+    pub message: String,
+    /// The handle cannot be used any more.
+    pub fatal: bool,
+}
+
+impl From<MessageError> for LaneError {
+    fn from(error: MessageError) -> Self {
+        let MessageError { topic, partition, code, message, fatal } = error;
+        Self { topic, partition, code, message, fatal }
+    }
+}
+
+impl fmt::Display for LaneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.topic, self.partition) {
+            (Some(topic), Some(partition)) => write!(f, "{topic} [{partition}]: ")?,
+            (Some(topic), None) => write!(f, "{topic}: ")?,
+            (None, _) => {}
+        }
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// Counts batches that are alive.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BatchCount(Arc<AtomicUsize>);
+
+impl BatchCount {
+    /// Counts one more until the ticket is dropped.
+    pub(crate) fn ticket(&self) -> Outstanding {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Outstanding(self.clone())
+    }
+
+    /// How many are alive.
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One batch that is alive.
+#[derive(Debug)]
+pub(crate) struct Outstanding(BatchCount);
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A batch in the making: one per poll.
+#[derive(Debug, Default)]
+pub(crate) struct BatchBuilder {
+    pub(crate) messages: Vec<Message>,
+    groups: Vec<Group>,
+    runs: Vec<Run>,
+    pub(crate) errors: Vec<LaneError>,
+    handles: Vec<Arc<Client>>,
+}
+
+impl BatchBuilder {
+    /// Notes that `messages[start..start + len]` are of this partition.
+    pub(crate) fn add_run(
+        &mut self,
+        partition: (&Arc<str>, i32),
+        index: fairpoll_core::PartitionIndex,
+        generation: fairpoll_core::Generation,
+        start: usize,
+        len: usize,
+    ) {
+        // Neighbours are the usual case; a partition that comes back is looked up backwards.
+        let known = self.groups.iter().rposition(|group| group.index == index && group.generation == generation);
+        let group = known.unwrap_or_else(|| {
+            let (topic, partition) = (Arc::clone(partition.0), partition.1);
+            self.groups.push(Group { topic, partition, index, generation, runs: 0..0, count: 0 });
+            self.groups.len() - 1
+        });
+        self.groups[group].count += len;
+        self.runs.push(Run { group, start, len });
+    }
+
+    /// Makes sure that the messages' handle outlives them.
+    pub(crate) fn keep_handle(&mut self, client: &Arc<Client>) {
+        if !self.handles.iter().any(|known| Arc::ptr_eq(known, client)) {
+            self.handles.push(Arc::clone(client));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.errors.is_empty()
+    }
+
+    /// The partitions that have records in it.
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// First and last offset of each run and its partition, in the order of delivery.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (&Group, i64, i64)> {
+        self.runs.iter().map(|run| {
+            let messages = &self.messages[run.start..run.start + run.len];
+            (&self.groups[run.group], messages[0].offset(), messages[run.len - 1].offset())
+        })
+    }
+
+    /// Groups what was taken. Stable, so a partition's runs stay in order.
+    pub(crate) fn build(mut self, outstanding: Outstanding) -> Batch {
+        self.runs.sort_by_key(|run| run.group);
+        let mut start = 0;
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let len = self.runs[start..].iter().take_while(|run| run.group == index).count();
+            group.runs = start..start + len;
+            start += len;
+        }
+        Batch {
+            messages: self.messages,
+            groups: self.groups,
+            runs: self.runs,
+            errors: self.errors,
+            _handles: self.handles,
+            _outstanding: outstanding,
+        }
+    }
+}
+
+impl Batch {
+    /// Records in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there is no record in it. There may be [`errors`](Self::errors).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The partitions that have records in it.
+    pub fn partitions(&self) -> impl ExactSizeIterator<Item = PartitionRecords<'_>> {
+        self.groups.iter().map(|group| PartitionRecords { batch: self, group })
+    }
+
+    /// All records, partition by partition.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.partitions().flat_map(|partition| partition.records())
+    }
+
+    /// What failed while this poll ran. Other topics are not affected.
+    #[must_use]
+    pub fn errors(&self) -> &[LaneError] {
+        &self.errors
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// First and last offset of each run of a group, in order.
+    pub(crate) fn spans<'a>(&'a self, group: &Group) -> impl Iterator<Item = (i64, i64)> + 'a {
+        self.runs[group.runs.clone()].iter().map(|run| {
+            let messages = &self.messages[run.start..run.start + run.len];
+            (messages[0].offset(), messages[run.len - 1].offset())
+        })
+    }
+}
+
+/// The records of one partition in a [`Batch`].
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionRecords<'a> {
+    batch: &'a Batch,
+    group: &'a Group,
+}
+
+impl<'a> PartitionRecords<'a> {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        &self.group.topic
+    }
+
+    /// The partition number.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.group.partition
+    }
+
+    /// Records of it; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a partition without records is not in a batch")]
+    pub fn len(&self) -> usize {
+        self.group.count
+    }
+
+    /// Its records in offset order.
+    pub fn records(&self) -> Records<'a> {
+        Records {
+            batch: self.batch,
+            topic: &self.group.topic,
+            runs: self.batch.runs[self.group.runs.clone()].iter(),
+            current: [].iter(),
+        }
+    }
+}
+
+/// Iterator over the records of one partition.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    batch: &'a Batch,
+    topic: &'a str,
+    runs: slice::Iter<'a, Run>,
+    current: slice::Iter<'a, Message>,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        loop {
+            if let Some(message) = self.current.next() {
+                return Some(Record { topic: self.topic, message });
+            }
+            let run = self.runs.next()?;
+            self.current = self.batch.messages[run.start..run.start + run.len].iter();
+        }
+    }
+}
+
+/// One record, borrowed from its [`Batch`].
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    topic: &'a str,
+    message: &'a Message,
+}
+
+impl<'a> Record<'a> {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The partition number.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.message.partition()
+    }
+
+    /// The offset in the partition.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.message.offset()
+    }
+
+    /// The key; `None` for a record without one.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.message.key()
+    }
+
+    /// The value; `None` for a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.message.value()
+    }
+
+    /// The timestamp, ms since the epoch; `None` where the record has none.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.message.timestamp_ms()
+    }
+
+    /// A copy that pins no fetch buffer and no handle.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        OwnedRecord {
+            topic: self.topic.to_owned(),
+            partition: self.partition(),
+            offset: self.offset(),
+            key: self.key().map(<[u8]>::to_vec),
+            value: self.value().map(<[u8]>::to_vec),
+            timestamp_ms: self.timestamp_ms(),
+        }
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition())
+            .field("offset", &self.offset())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A copy of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedRecord {
+    /// The topic.
+    pub topic: String,
+    /// The partition number.
+    pub partition: i32,
+    /// The offset in the partition.
+    pub offset: i64,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Option<Vec<u8>>,
+    /// The timestamp, ms since the epoch.
+    pub timestamp_ms: Option<i64>,
+}

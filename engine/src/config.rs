@@ -1,0 +1,254 @@
+//! What a consumer is told at its start.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::error::StartError;
+
+/// Configuration of a [`Consumer`](crate::Consumer).
+///
+/// ```
+/// use fairpoll::{Config, ModeRequest};
+///
+/// let config = Config::new("localhost:9092", "my-service", ["orders", "sensor-1", "sensor-2"])
+///     .mode(ModeRequest::Fair)
+///     .max_poll_records(500)
+///     .weight("orders", 2)
+///     .property("auto.offset.reset", "earliest");
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub(crate) bootstrap_servers: String,
+    pub(crate) group_id: String,
+    pub(crate) topics: Vec<TopicConfig>,
+    pub(crate) mode: Option<ModeRequest>,
+    pub(crate) multi_consumer_mode: Option<bool>,
+    pub(crate) max_poll_records: u32,
+    pub(crate) group_strategy: GroupStrategy,
+    pub(crate) join_wait: Duration,
+    pub(crate) first_fetch_wait: Duration,
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+/// A topic and its share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicConfig {
+    pub(crate) name: String,
+    pub(crate) weight: u32,
+}
+
+pub use fairpoll_core::RequestedMode as ModeRequest;
+
+/// How the handles of `multi` share the consumer group. `single` and `fair` have one handle and
+/// use the classic protocol with the configured assignor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupStrategy {
+    /// One group under KIP-848 (`group.protocol=consumer`); where the broker refuses it, one group
+    /// with the cooperative-sticky assignor, and a warning.
+    #[default]
+    Kip848,
+    /// One group, classic protocol, cooperative-sticky assignor.
+    Cooperative,
+    /// A group per topic, `{group_id}.{topic}`: no handle feels another's rebalance. The committed
+    /// offsets live under other group ids than `single`'s and `fair`'s.
+    Own,
+}
+
+/// librdkafka properties that the engine's promises rest on, and why.
+const RESERVED: &[(&str, &str)] = &[
+    ("group.id", "it is a setting of its own"),
+    ("bootstrap.servers", "it is a setting of its own"),
+    ("metadata.broker.list", "it is an alias of bootstrap.servers, a setting of its own"),
+    ("enable.auto.commit", "offsets are committed by commit() and stop(), after processing"),
+    ("enable.auto.offset.store", "offsets are committed by commit() and stop(), after processing"),
+    ("enable.partition.eof", "it moves positions in batch calls (librdkafka #4844)"),
+    ("group.protocol", "the group strategy decides it"),
+];
+
+/// Defaults for fetching, fixed per handle at creation. They belong together: with the default
+/// back-off of 1,000 ms a full queue is parked for a second, and with the default fetch wait of
+/// 500 ms a partition that leaves back-off waits behind a long poll that holds only topics at
+/// their end (one fetch is in flight per broker). Measured draining 1 M records at 1 ms of work
+/// per poll: librdkafka's defaults 2.58 s and 296 MiB; 10,000 records, back-off 10, wait 10:
+/// 2.52 s and 64 MiB. A wait of 10 keeps an idle broker at 0.1 CPU s per second, 100 next to none.
+const FETCH_DEFAULTS: &[(&str, &str)] = &[
+    ("queued.min.messages", "10000"),
+    ("fetch.queue.backoff.ms", "10"),
+    ("fetch.wait.max.ms", "50"),
+];
+
+/// A fresh handle without committed offsets needs a little over 100 ms from its assignment to its
+/// first record, whatever the broker: librdkafka opens the connection to a partition's leader only
+/// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms.
+const FIRST_FETCH_WAIT: Duration = Duration::from_millis(250);
+
+impl Config {
+    /// A configuration with its defaults: no explicit mode, 500 records.
+    #[must_use]
+    pub fn new<T: Into<String>>(
+        bootstrap_servers: impl Into<String>,
+        group_id: impl Into<String>,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let topics = topics.into_iter().map(|name| TopicConfig { name: name.into(), weight: 1 }).collect();
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            group_id: group_id.into(),
+            topics,
+            mode: None,
+            multi_consumer_mode: None,
+            max_poll_records: 500,
+            group_strategy: GroupStrategy::default(),
+            join_wait: Duration::from_secs(5),
+            first_fetch_wait: FIRST_FETCH_WAIT,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Asks for a mode. Wins over [`Self::multi_consumer_mode`].
+    #[must_use]
+    pub fn mode(mut self, mode: ModeRequest) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// The original's switch: `true` asks for `multi` (one topic: `single`), `false` for `single`.
+    #[must_use]
+    pub fn multi_consumer_mode(mut self, enabled: bool) -> Self {
+        self.multi_consumer_mode = Some(enabled);
+        self
+    }
+
+    /// Records: in `single` of a whole poll, in `multi` and `fair` of a topic in a poll.
+    #[must_use]
+    pub fn max_poll_records(mut self, records: u32) -> Self {
+        self.max_poll_records = records;
+        self
+    }
+
+    /// A topic's share relative to the others' 1. Unknown topics are refused at start.
+    #[must_use]
+    pub fn weight(mut self, topic: &str, weight: u32) -> Self {
+        match self.topics.iter_mut().find(|known| known.name == topic) {
+            Some(known) => known.weight = weight,
+            // Kept, with a weight that `validate` refuses by name: builders cannot fail.
+            None => self.topics.push(TopicConfig { name: topic.to_owned(), weight: 0 }),
+        }
+        self
+    }
+
+    /// How the handles of `multi` share the group.
+    #[must_use]
+    pub fn group_strategy(mut self, strategy: GroupStrategy) -> Self {
+        self.group_strategy = strategy;
+        self
+    }
+
+    /// How long the first poll waits for every handle's first assignment. A group member may own
+    /// nothing, so the wait must end. Default 5 s.
+    #[must_use]
+    pub fn join_wait(mut self, wait: Duration) -> Self {
+        self.join_wait = wait;
+        self
+    }
+
+    /// How long a poll after an assignment waits for the first fetch of every newly assigned
+    /// topic. Without it the topics whose fetch came first are alone for tens of polls. A bound: the
+    /// wait ends with the last first fetch. Default 250 ms; `single` never waits.
+    #[must_use]
+    pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
+        self.first_fetch_wait = wait;
+        self
+    }
+
+    /// A librdkafka property. Those that would break the engine's promises are refused at start.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// Checks what can be checked without a broker.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its remedy.
+    pub fn validate(&self) -> Result<(), StartError> {
+        let invalid = |what: String| Err(StartError::Config { what });
+        if self.bootstrap_servers.trim().is_empty() {
+            return invalid("bootstrap_servers is empty: name at least one host:port".to_owned());
+        }
+        if self.group_id.is_empty() {
+            return invalid("group_id is empty: offsets are committed under it".to_owned());
+        }
+        if self.topics.len() > 1_000_000 {
+            return invalid(format!("{} topics are more than a Kafka cluster holds", self.topics.len()));
+        }
+        if self.topics.is_empty() {
+            return invalid("there is no topic to consume".to_owned());
+        }
+        if self.max_poll_records == 0 {
+            return invalid("max_poll_records is 0: a poll could return nothing".to_owned());
+        }
+        for (index, topic) in self.topics.iter().enumerate() {
+            if topic.weight == 0 {
+                let name = &topic.name;
+                return invalid(format!(
+                    "the weight of topic {name:?} is 0, or the topic is not consumed: weights begin at 1"
+                ));
+            }
+            if let Err(why) = check_topic_name(&topic.name) {
+                return invalid(format!("topic name {:?} {why}", topic.name));
+            }
+            if self.topics[..index].iter().any(|earlier| earlier.name == topic.name) {
+                return invalid(format!("topic {:?} is named twice", topic.name));
+            }
+        }
+        for (name, why) in RESERVED {
+            if self.properties.contains_key(*name) {
+                return invalid(format!("the property {name} cannot be set: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The quota of a lane of weight 1.
+    pub(crate) fn quota(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.max_poll_records).expect("validate refuses 0")
+    }
+
+    /// Properties of a handle, before the group's own: fetch defaults, then the user's, then what
+    /// the engine's promises rest on.
+    pub(crate) fn client_properties(&self) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<String, String> =
+            FETCH_DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        all.extend(self.properties.clone());
+        let fixed = [
+            ("bootstrap.servers", self.bootstrap_servers.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            // librdkafka 2.2–2.13.1 moves the position on EOF messages in batch calls (#4844).
+            ("enable.partition.eof", "false"),
+        ];
+        all.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all
+    }
+}
+
+/// Kafka's own rule for topic names.
+fn check_topic_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("is empty");
+    }
+    if name.len() > 249 {
+        return Err("is longer than 249 bytes");
+    }
+    if name.starts_with('^') {
+        return Err("is a pattern: topics are named one by one, each has a lane of its own");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return Err("has a character other than ASCII letters, digits, '.', '_' and '-'");
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! The consumer: one loop in every mode.
+//!
+//! The loop runs on the caller's task inside [`Consumer::get_many`]; there is no thread of ours and
+//! nothing on it blocks. It serves each handle's control queue, answers rebalances, takes from the
+//! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
+
+mod build;
+mod commit;
+mod lane;
+mod rebalance;
+mod stop;
+mod view;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fairpoll_core::{
+    Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp, Wakeup,
+};
+use tokio::time;
+
+use crate::batch::{Batch, BatchBuilder, BatchCount, LaneError};
+use crate::config::Config;
+use crate::error::{PollError, StartError};
+use crate::event::ConsumerEvent;
+use crate::ffi::{Client, ClientEvent, PartitionEntry, Wake};
+use crate::topology::{HandlePlan, Topology};
+
+use self::lane::Lane;
+use self::rebalance::Revocation;
+
+/// Wake-ups are edge-triggered, and lost ones stalled other clients for ever (rust-rdkafka #665,
+/// PR #840): every queue is looked at again after so long, whatever the wake-ups say. It also keeps
+/// `max.poll.interval.ms` of handles without traffic at bay.
+const SAFETY_TICK: Duration = Duration::from_secs(1);
+
+/// A Kafka consumer of many topics.
+///
+/// Who calls what: [`start`](Self::start) once; then, on one task, [`get_many`](Self::get_many) in
+/// a loop, at least every `max.poll.interval.ms`; [`mark_processed`](Self::mark_processed) or
+/// [`commit`](Self::commit) when a batch's work is done; [`stop`](Self::stop) at the end. The other
+/// methods look without changing anything and may be called at any time.
+///
+/// `get_many` is cancellation-safe: a dropped future loses no record. Dropping the consumer without
+/// `stop` neither commits nor leaves the group; it warns and does not block.
+#[derive(Debug)]
+pub struct Consumer {
+    config: Config,
+    topology: Topology,
+    topics: Vec<Arc<str>>,
+    handles: Vec<Handle>,
+    lanes: Vec<Lane>,
+    partitions: Partitions,
+    poll: PollMachine,
+    first_fetch: FirstFetch,
+    offsets: OffsetTracker,
+    commits: commit::Commits,
+    events: VecDeque<ConsumerEvent>,
+    /// Errors that wait for the next batch.
+    errors: Vec<LaneError>,
+    generation: u64,
+    batches: BatchCount,
+    wake: Arc<Wake>,
+    gone: Arc<Wake>,
+    epoch: Instant,
+    last_tick: Instant,
+    stopped: bool,
+}
+
+/// One librdkafka client and where it stands.
+#[derive(Debug)]
+struct Handle {
+    /// `None` once it was given up.
+    client: Option<Arc<Client>>,
+    plan: HandlePlan,
+    /// It has had a first assignment, be it an empty one.
+    joined: bool,
+    /// A revocation that waits for its last commit.
+    revocation: Option<Revocation>,
+    /// librdkafka gave it up.
+    fatal: Option<String>,
+}
+
+/// Every partition ever assigned, by a dense number.
+#[derive(Debug, Default)]
+struct Partitions {
+    all: Vec<Partition>,
+    /// Topic → partition number → index.
+    by_topic: Vec<Vec<Option<PartitionIndex>>>,
+}
+
+/// One partition.
+#[derive(Debug)]
+struct Partition {
+    topic: usize,
+    entry: PartitionEntry,
+    handle: usize,
+    lane: usize,
+    /// The assignment under which it is owned now.
+    generation: Option<Generation>,
+}
+
+/// The dense number of a partition at this position.
+fn index_of(position: usize) -> PartitionIndex {
+    PartitionIndex(u32::try_from(position).expect("a consumer has fewer than 2^32 partitions"))
+}
+
+impl Partitions {
+    fn find(&self, topic: usize, partition: i32) -> Option<PartitionIndex> {
+        let partition = usize::try_from(partition).ok()?;
+        *self.by_topic.get(topic)?.get(partition)?
+    }
+
+    fn get(&self, index: PartitionIndex) -> &Partition {
+        &self.all[index.position()]
+    }
+
+    fn get_mut(&mut self, index: PartitionIndex) -> &mut Partition {
+        &mut self.all[index.position()]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
+        self.all.iter().enumerate().map(|(index, partition)| (index_of(index), partition))
+    }
+
+    fn assigned(&self) -> impl Iterator<Item = (PartitionIndex, &Partition)> {
+        self.iter().filter(|(_, partition)| partition.generation.is_some())
+    }
+}
+
+impl Consumer {
+    /// Creates the handles of the configured mode and joins the group. Returns at once; the first
+    /// [`get_many`](Self::get_many) waits for the assignment.
+    ///
+    /// # Errors
+    /// If the configuration is not usable or librdkafka refuses a property. Brokers that cannot be
+    /// reached are no error here: they are reported by batches until they come back.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        build::start(config)
+    }
+
+    /// The next records, or none after `timeout`.
+    ///
+    /// Takes from every lane up to its quota and up to `max_records` in all, in the scheduler's
+    /// order, and returns as soon as any lane has records: a topic without any adds no waiting. The
+    /// first poll after an assignment waits, for a bounded time, for the first fetch of every newly
+    /// assigned topic (not in `single`).
+    ///
+    /// # Errors
+    /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
+    /// topics is reported in [`Batch::errors`].
+    pub async fn get_many(&mut self, timeout: Duration, max_records: Option<u32>) -> Result<Batch, PollError> {
+        if self.stopped {
+            return Err(PollError::Stopped);
+        }
+        let deadline = Instant::now() + timeout;
+        loop {
+            let now = Instant::now();
+            self.serve(now)?;
+            let batch = self.take(now, max_records);
+            if !batch.is_empty() || now >= deadline {
+                // Nothing is awaited between taking and returning: a dropped future loses nothing.
+                return Ok(batch.build(self.batches.ticket()));
+            }
+            let wake_at = self.next_wake(now).min(deadline);
+            // Every queue was drained above, so a wake-up since then is still noted in `wake`.
+            let _ = time::timeout_at(wake_at.into(), self.wake.woken()).await;
+        }
+    }
+
+    /// The next time at which something is due without a queue's wake-up.
+    fn next_wake(&mut self, now: Instant) -> Instant {
+        let mut next = self.last_tick + SAFETY_TICK;
+        if !self.joined() {
+            next = next.min(self.epoch + self.config.join_wait);
+        } else if let Some(Wakeup { at, .. }) = self.first_fetch.waiting(self.timestamp(now)) {
+            next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
+        }
+        for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
+            next = next.min(revocation.deadline);
+        }
+        // A time in the past would spin.
+        next.max(now + Duration::from_micros(100))
+    }
+
+    /// Whether every handle had its first assignment.
+    fn joined(&self) -> bool {
+        self.handles.iter().all(|handle| handle.joined || handle.client.is_none())
+    }
+
+    /// Serves control queues: rebalances, commit answers, errors.
+    fn serve(&mut self, now: Instant) -> Result<(), PollError> {
+        let tick = now.duration_since(self.last_tick) >= SAFETY_TICK;
+        if tick {
+            self.last_tick = now;
+            for lane in 0..self.lanes.len() {
+                self.poll.lane_ready(LaneIndex::from_position(lane));
+            }
+        }
+        let mut strays = Vec::new();
+        for index in 0..self.handles.len() {
+            let Some(client) = self.handles[index].client.clone() else { continue };
+            // The control queue must be polled even when all its partitions are forwarded away.
+            if client.take_wake() || tick {
+                client.serve(&mut strays);
+            }
+            while let Some(event) = client.next_event() {
+                self.on_client_event(now, index, event);
+            }
+            self.advance_revocation(now, index);
+            for stray in strays.drain(..) {
+                self.on_stray(index, stray);
+            }
+        }
+        if let Some(fatal) = self.all_handles_failed() {
+            return Err(fatal);
+        }
+        Ok(())
+    }
+
+    fn on_client_event(&mut self, now: Instant, handle: usize, event: ClientEvent) {
+        match event {
+            ClientEvent::Assign(partitions) => self.on_assign(now, handle, partitions),
+            ClientEvent::Revoke { partitions, lost } => self.on_revoke(now, handle, partitions, lost),
+            ClientEvent::Committed(outcome) => self.on_committed(handle, outcome),
+            ClientEvent::Error { code, message, fatal } => self.on_handle_error(handle, code, message, fatal),
+        }
+    }
+
+    fn on_handle_error(&mut self, handle: usize, code: String, message: String, fatal: bool) {
+        if fatal && self.falls_back_from_kip848(handle, &code) {
+            return;
+        }
+        let topics = self.topic_names(handle);
+        if fatal {
+            tracing::error!(%topics, %code, %message, "a Kafka handle failed for good");
+            self.handles[handle].fatal = Some(format!("{message} ({code})"));
+        }
+        // The error is the handle's: of a topic only where the handle has just one.
+        let plan = &self.handles[handle].plan;
+        let topic = (plan.topics.len() == 1).then(|| self.topics[plan.topics[0]].to_string());
+        self.errors.push(LaneError { topic, partition: None, code, message, fatal });
+    }
+
+    fn all_handles_failed(&self) -> Option<PollError> {
+        let what = self.handles.first()?.fatal.clone()?;
+        let all = self.handles.iter().all(|handle| handle.fatal.is_some());
+        all.then(|| PollError::Fatal { topics: self.topic_names(0), what })
+    }
+
+    fn topic_names(&self, handle: usize) -> String {
+        let names: Vec<&str> = self.handles[handle].plan.topics.iter().map(|&topic| &*self.topics[topic]).collect();
+        names.join(", ")
+    }
+
+    /// Takes from the lanes what the poll machine grants. Does not block.
+    fn take(&mut self, now: Instant, max_records: Option<u32>) -> BatchBuilder {
+        let mut batch = BatchBuilder::default();
+        batch.errors.append(&mut self.errors);
+        if !self.joined() && now < self.epoch + self.config.join_wait {
+            return batch;
+        }
+        let at = self.timestamp(now);
+        if self.waits_for_first_fetch(at) {
+            return batch;
+        }
+        // After the look at first fetches: what was seen there must be taken now.
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.take_wake() {
+                self.poll.lane_ready(LaneIndex::from_position(index));
+            }
+        }
+        self.poll.begin(at, max_records);
+        while let Some(grant) = self.poll.next_grant() {
+            let lane = &mut self.lanes[grant.lane.position()];
+            let taken = lane.take(grant.records as usize, &mut batch, &self.partitions, &self.topics);
+            // Errors are taken from the queue but are no records; the lane may hold more.
+            let taken = u32::try_from(taken).unwrap_or(grant.records);
+            self.poll.settle(grant, taken, Cost::default());
+        }
+        self.poll.end(at);
+        for group in batch.groups() {
+            self.first_fetch.delivered(group.index);
+        }
+        self.note_delivered(&batch);
+        batch
+    }
+
+    /// Whether some newly assigned lane's first fetch is still out. Such a lane is *unknown*, not
+    /// empty: on a fast broker the deep topics' first fetch comes tens of polls before the others'.
+    fn waits_for_first_fetch(&mut self, now: Timestamp) -> bool {
+        if self.first_fetch.waiting(now).is_none() {
+            return false;
+        }
+        let unknown: Vec<PartitionIndex> = self.first_fetch.unknown().collect();
+        for index in unknown {
+            let partition = self.partitions.get(index);
+            if self.lanes[partition.lane].has_records() {
+                self.poll.lane_ready(LaneIndex::from_position(partition.lane));
+                self.first_fetch.delivered(index);
+                continue;
+            }
+            let client = self.handles[partition.handle].client.as_ref();
+            if let Some((start, end)) = client.and_then(|client| client.cached_watermarks(&partition.entry)) {
+                let answer = if end > start { Answer::Records } else { Answer::Empty };
+                self.first_fetch.fetch_answered(now, index, answer);
+            }
+        }
+        self.first_fetch.waiting(now).is_some()
+    }
+
+    /// What happened besides records since the last call. Bounded: the oldest are dropped when
+    /// nobody asks.
+    pub fn take_events(&mut self) -> impl Iterator<Item = ConsumerEvent> + '_ {
+        self.events.drain(..)
+    }
+
+    fn note(&mut self, event: ConsumerEvent) {
+        // Nobody may be listening; what is kept must not grow without bound.
+        const MOST: usize = 1024;
+        if self.events.len() == MOST {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn timestamp(&self, at: Instant) -> Timestamp {
+        let since = at.saturating_duration_since(self.epoch).as_nanos();
+        Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if !self.stopped {
+            tracing::warn!("a consumer was dropped without stop(): nothing was committed, the group waits for its session to time out");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From a configuration to handles and lanes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
+use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution};
+use rdkafka::config::ClientConfig;
+
+use crate::batch::BatchCount;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
+use crate::topology::{GroupProtocol, HandlePlan, Topology};
+
+use super::commit::Commits;
+use super::lane::Lane;
+use super::{Consumer, Handle, Partitions};
+
+/// Properties that librdkafka refuses under KIP-848: the broker decides them there.
+const NOT_UNDER_KIP848: [&str; 4] =
+    ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type"];
+
+pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
+    config.validate()?;
+    let resolution = resolve(&config);
+    let topology = Topology::new(&config, resolution);
+    let (wake, gone) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
+    let (handles, lanes) = open(&config, &topology, &wake, &gone)?;
+    let now = Instant::now();
+    let consumer = Consumer {
+        topics: config.topics.iter().map(|topic| Arc::from(topic.name.as_str())).collect(),
+        partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
+        poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
+        first_fetch: FirstFetch::new(),
+        offsets: OffsetTracker::new(),
+        commits: Commits::default(),
+        events: VecDeque::new(),
+        errors: Vec::new(),
+        generation: 0,
+        batches: BatchCount::default(),
+        wake,
+        gone,
+        epoch: now,
+        last_tick: now,
+        stopped: false,
+        handles,
+        lanes,
+        topology,
+        config,
+    };
+    // The one stable, greppable line that says what runs.
+    tracing::info!(librdkafka = librdkafka_version(), "fairpoll started: {}", consumer.status());
+    Ok(consumer)
+}
+
+/// What a librdkafka client needs, as measured against one broker: two connections (bootstrap and
+/// broker become one after a while; the coordinator has its own), a wake-up pipe per thread.
+const HANDLE_DEMAND: HandleDemand = HandleDemand { descriptors: 16, memory_bytes: 0, connections: 2 };
+
+fn resolve(config: &Config) -> Resolution {
+    let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
+    let topics = u32::try_from(config.topics.len()).unwrap_or(u32::MAX);
+    let limits = MachineLimits { descriptors: free_descriptors(), ..MachineLimits::default() };
+    mode::resolve(request, topics, &HANDLE_DEMAND, &limits)
+}
+
+/// Descriptors that this process may still open; `None`: not limited.
+fn free_descriptors() -> Option<u64> {
+    let limit = descriptor_limit()?;
+    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    Some(limit.saturating_sub(used))
+}
+
+/// Creates handles and lanes, and subscribes. What was created is dropped again on failure.
+fn open(
+    config: &Config,
+    topology: &Topology,
+    wake: &Arc<Wake>,
+    gone: &Arc<Wake>,
+) -> Result<(Vec<Handle>, Vec<Lane>), StartError> {
+    let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
+    for plan in &topology.handles {
+        let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
+        let failed = |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
+        let client = Client::new(&plan.client_id, &client_config(config, plan), wake, gone)
+            .map_err(|error| failed(error.to_string()))?;
+        handles.push(Handle { client: Some(client), plan: plan.clone(), joined: false, revocation: None, fatal: None });
+    }
+    let lanes = topology
+        .lanes
+        .iter()
+        .map(|plan| {
+            let client = handles[plan.handle].client.as_ref().expect("created above");
+            Lane::new(client, wake, plan.topics.clone())
+        })
+        .collect();
+    // Only now, with every handle there: joins that follow each other closely are one rebalance.
+    for handle in &handles {
+        let names: Vec<&str> =
+            handle.plan.topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
+        let client = handle.client.as_ref().expect("created above");
+        client
+            .subscribe(names.iter().copied())
+            .map_err(|what| StartError::Client { topics: names.join(", "), what })?;
+    }
+    Ok((handles, lanes))
+}
+
+fn client_config(config: &Config, plan: &HandlePlan) -> ClientConfig {
+    let mut properties = config.client_properties();
+    properties.insert("group.id".to_owned(), plan.group_id.clone());
+    properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
+    match plan.protocol {
+        GroupProtocol::Classic => {}
+        GroupProtocol::CooperativeSticky => {
+            properties.insert("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned());
+        }
+        GroupProtocol::Consumer => {
+            properties.insert("group.protocol".to_owned(), "consumer".to_owned());
+            drop_broker_side(&mut properties);
+        }
+    }
+    properties.into_iter().collect()
+}
+
+fn drop_broker_side(properties: &mut BTreeMap<String, String>) {
+    for name in NOT_UNDER_KIP848 {
+        if properties.remove(name).is_some() {
+            tracing::warn!(property = name, "ignored: under KIP-848 the broker decides it");
+        }
+    }
+}
+
+impl Consumer {
+    /// Builds every handle anew with the cooperative-sticky assignor where the broker refuses
+    /// KIP-848. Only before anything was assigned: nothing has been delivered yet.
+    pub(super) fn falls_back_from_kip848(&mut self, handle: usize, code: &str) -> bool {
+        let refused = code == "UNSUPPORTED_VERSION" || code == "_UNSUPPORTED_FEATURE";
+        let nothing_yet = self.handles.iter().all(|handle| !handle.joined);
+        if !refused || !nothing_yet || self.handles[handle].plan.protocol != GroupProtocol::Consumer {
+            return false;
+        }
+        let topology = self.topology.clone().without_kip848();
+        match open(&self.config, &topology, &self.wake, &self.gone) {
+            Ok((handles, lanes)) => {
+                tracing::warn!("the broker refuses KIP-848 groups; using the cooperative-sticky assignor");
+                self.lanes = lanes;
+                self.handles = handles;
+                self.topology = topology;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no fallback from KIP-848");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A lane as the shell sees it: a queue, and what must go out before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fairpoll_core::{Generation, PartitionIndex};
+
+use crate::batch::BatchBuilder;
+use crate::ffi::{Client, LaneQueue, Message, Wake};
+
+use super::Partitions;
+
+/// One FIFO of fetched records.
+#[derive(Debug)]
+pub(super) struct Lane {
+    queue: LaneQueue,
+    /// Records that left librdkafka already and are older than what the queue holds, so they go
+    /// first: strays from the control queue, and what [`Self::has_records`] looked at.
+    ahead: VecDeque<Message>,
+    /// The configuration's topics that it carries.
+    topics: Vec<usize>,
+}
+
+impl Lane {
+    pub(super) fn new(client: &Arc<Client>, wake: &Arc<Wake>, topics: Vec<usize>) -> Self {
+        Self { queue: LaneQueue::new(client, wake), ahead: VecDeque::new(), topics }
+    }
+
+    pub(super) fn queue(&self) -> &LaneQueue {
+        &self.queue
+    }
+
+    /// Whether records may have come since the last call.
+    pub(super) fn take_wake(&self) -> bool {
+        self.queue.take_wake()
+    }
+
+    /// Whether there is a record, or an error, to deliver.
+    ///
+    /// The queue's length cannot tell: an assignment puts a control operation there, which vanishes
+    /// when it is taken. So this takes one message and keeps it.
+    pub(super) fn has_records(&mut self) -> bool {
+        if self.ahead.is_empty() && self.queue.len() > 0 {
+            let mut first = Vec::with_capacity(1);
+            self.queue.take(1, &mut first);
+            self.ahead.extend(first);
+        }
+        !self.ahead.is_empty()
+    }
+
+    /// Fetched records that wait, and a few control operations.
+    pub(super) fn queued(&self) -> usize {
+        self.ahead.len() + self.queue.len()
+    }
+
+    /// A record that came past the queue.
+    pub(super) fn add_stray(&mut self, message: Message) {
+        self.ahead.push_back(message);
+    }
+
+    /// Forgets what is kept of a partition that is given back; its next owner fetches it again.
+    /// librdkafka does the same for what is in the queue.
+    pub(super) fn forget_ahead(&mut self, gone: impl Fn(&Message) -> bool) {
+        self.ahead.retain(|message| !gone(message));
+    }
+
+    /// Moves up to `most` messages into the batch and returns how many left the lane, errors
+    /// included: fewer than `most` means that the lane is empty.
+    pub(super) fn take(
+        &mut self,
+        most: usize,
+        batch: &mut BatchBuilder,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+    ) -> usize {
+        let start = batch.messages.len();
+        while batch.messages.len() - start < most {
+            let Some(message) = self.ahead.pop_front() else { break };
+            batch.messages.push(message);
+        }
+        let ahead = batch.messages.len() - start;
+        let taken = ahead + self.queue.take(most - ahead, &mut batch.messages);
+        if taken > 0 {
+            batch.keep_handle(self.queue.client());
+            self.sort_out(start, batch, partitions, names);
+        }
+        taken
+    }
+
+    /// Splits what was taken into runs of one partition each, and moves errors out. Work per run,
+    /// not per record: comparing two numbers is all that a record costs.
+    fn sort_out(&self, start: usize, batch: &mut BatchBuilder, partitions: &Partitions, names: &[Arc<str>]) {
+        if batch.messages[start..].iter().any(Message::is_error) {
+            // Rare, so it may cost: keep the order of what remains.
+            let taken = batch.messages.split_off(start);
+            for message in taken {
+                if message.is_error() {
+                    batch.errors.push(message.error().into());
+                } else {
+                    batch.messages.push(message);
+                }
+            }
+        }
+        let mut first = start;
+        while first < batch.messages.len() {
+            let message = &batch.messages[first];
+            let (token, partition) = (message.topic_token(), message.partition());
+            let len = batch.messages[first..]
+                .iter()
+                .take_while(|other| other.partition() == partition && other.topic_token() == token)
+                .count();
+            match self.identify(message, partitions, names) {
+                Some((topic, index, generation)) => {
+                    batch.add_run((&names[topic], partition), index, generation, first, len);
+                    first += len;
+                }
+                None => {
+                    // Its assignment ended: whoever owns it now gets these records.
+                    tracing::debug!(topic = message.topic(), partition, len, "records of a partition that was given back");
+                    batch.messages.drain(first..first + len);
+                }
+            }
+        }
+    }
+
+    fn identify(
+        &self,
+        message: &Message,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+    ) -> Option<(usize, PartitionIndex, Generation)> {
+        let topic = match self.topics.as_slice() {
+            [topic] => *topic,
+            topics => {
+                let name = message.topic()?;
+                *topics.iter().find(|&&topic| *names[topic] == *name)?
+            }
+        };
+        let index = partitions.find(topic, message.partition())?;
+        let generation = partitions.get(index).generation?;
+        Some((topic, index, generation))
+    }
+}

@@ -1,0 +1,180 @@
+//! Rebalances: a state machine inside the loop, never blocking.
+//!
+//! Assignment: forward every partition to its lane, then assign. Revocation: stop taking from the
+//! partitions, commit what was processed of them, and give them back when the broker has answered
+//! or the time for it is up.
+
+use std::time::{Duration, Instant};
+
+use fairpoll_core::{LaneIndex, PartitionIndex, WatermarkBefore};
+
+use crate::batch::LaneError;
+use crate::event::ConsumerEvent;
+use crate::ffi::{Message, PartitionEntry};
+
+use super::{Consumer, Partition};
+
+/// How long a revocation waits for the answer to its last commit. The group waits for it, and all
+/// of a handle's topics with it; a coordinator that answers takes milliseconds.
+const REVOKE_COMMIT_WAIT: Duration = Duration::from_secs(2);
+
+/// Partitions on their way back to the group.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    entries: Vec<PartitionEntry>,
+    lost: bool,
+    pub(super) deadline: Instant,
+}
+
+impl Consumer {
+    pub(super) fn on_assign(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>) {
+        let Some(client) = self.handles[handle].client.clone() else { return };
+        self.generation += 1;
+        let at = self.timestamp(now);
+        for entry in &entries {
+            let Some(index) = self.partition_index(handle, entry) else {
+                // librdkafka assigns what was subscribed, and that are our topics.
+                tracing::error!(topic = entry.topic, partition = entry.partition, "assigned a topic that was not asked for");
+                continue;
+            };
+            let lane = self.partitions.get(index).lane;
+            // On every assignment: revoking un-forwards a queue for good. And before assigning:
+            // until then nothing is fetched that could stray.
+            if let Err(message) = client.forward(entry, self.lanes[lane].queue()) {
+                self.errors.push(LaneError {
+                    topic: Some(entry.topic.clone()),
+                    partition: Some(entry.partition),
+                    code: "FORWARD".to_owned(),
+                    message,
+                    fatal: false,
+                });
+            }
+            let watermark = match client.cached_watermarks(entry) {
+                Some(_) => WatermarkBefore::Valid,
+                None => WatermarkBefore::Invalid,
+            };
+            self.partitions.get_mut(index).generation = Some(self.offsets.assigned(index, None));
+            if self.topology.waits_for_first_fetch() {
+                let lane = LaneIndex::from_position(lane);
+                self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
+            }
+        }
+        if let Err(message) = client.assign(&entries) {
+            tracing::error!(%message, "librdkafka refused an assignment");
+            let code = "ASSIGN".to_owned();
+            self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
+        }
+        if !self.handles[handle].joined {
+            self.handles[handle].joined = true;
+            self.announce_if_joined(now);
+        }
+        self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
+    }
+
+    fn announce_if_joined(&self, now: Instant) {
+        if self.joined() {
+            let took = now.duration_since(self.epoch);
+            let partitions = self.partitions.assigned().count();
+            tracing::info!(partitions, ?took, "every handle has joined its group");
+        }
+    }
+
+    pub(super) fn on_revoke(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>, lost: bool) {
+        // Another revocation cannot come before this one is answered.
+        debug_assert!(self.handles[handle].revocation.is_none(), "librdkafka waits for the answer");
+        // Incremental revocations name their partitions; a list is empty where nothing is owned.
+        for entry in &entries {
+            if let Some(index) = self.partition_index(handle, entry) {
+                let lane = self.partitions.get(index).lane;
+                self.partitions.get_mut(index).generation = None;
+                self.first_fetch.revoked(index);
+                self.lanes[lane].forget_ahead(|message| is_of(message, entry));
+            }
+        }
+        if !lost {
+            self.commit_handle(handle);
+        }
+        self.handles[handle].revocation = Some(Revocation { entries, lost, deadline: now + REVOKE_COMMIT_WAIT });
+        self.advance_revocation(now, handle);
+    }
+
+    /// Gives partitions back once their last commit is answered, or cannot be waited for.
+    pub(super) fn advance_revocation(&mut self, now: Instant, handle: usize) {
+        let Some(revocation) = &self.handles[handle].revocation else { return };
+        let waits = !revocation.lost && self.commits.is_in_flight(handle) && now < revocation.deadline;
+        if waits {
+            return;
+        }
+        let Some(Revocation { entries, lost, .. }) = self.handles[handle].revocation.take() else { return };
+        let indexes: Vec<PartitionIndex> =
+            entries.iter().filter_map(|entry| self.partition_index(handle, entry)).collect();
+        for index in indexes {
+            // From here on completions of the old generation are fenced.
+            self.offsets.revoked(index);
+        }
+        if let Some(client) = &self.handles[handle].client
+            && let Err(message) = client.unassign(&entries)
+        {
+            tracing::error!(%message, "librdkafka refused to give partitions back");
+        }
+        let (generation, partitions) = (self.generation, names(&entries));
+        self.note(ConsumerEvent::Revoked { generation, partitions, lost });
+    }
+
+    /// The dense number of a partition; the first look gives it one.
+    fn partition_index(&mut self, handle: usize, entry: &PartitionEntry) -> Option<PartitionIndex> {
+        let topics = &self.handles[handle].plan.topics;
+        let topic = *topics.iter().find(|&&topic| *self.topics[topic] == *entry.topic)?;
+        let number = usize::try_from(entry.partition).ok()?;
+        if let Some(known) = self.partitions.find(topic, entry.partition) {
+            return Some(known);
+        }
+        let lane = self
+            .topology
+            .lanes
+            .iter()
+            .position(|lane| lane.handle == handle && lane.topics.contains(&topic))
+            .expect("every topic of a handle has a lane on it");
+        let index = super::index_of(self.partitions.all.len());
+        let entry = entry.clone();
+        self.partitions.all.push(Partition { topic, entry, handle, lane, generation: None });
+        let slots = &mut self.partitions.by_topic[topic];
+        if slots.len() <= number {
+            slots.resize(number + 1, None);
+        }
+        slots[number] = Some(index);
+        Some(index)
+    }
+
+    /// A message on the control queue: an error of a topic, or a record that came before its
+    /// partition was forwarded. Records are never dropped and never reordered.
+    pub(super) fn on_stray(&mut self, handle: usize, message: Message) {
+        if message.is_error() {
+            let mut error = LaneError::from(message.error());
+            if error.topic.is_none() && self.handles[handle].plan.topics.len() == 1 {
+                error.topic = Some(self.topics[self.handles[handle].plan.topics[0]].to_string());
+            }
+            self.errors.push(error);
+            return;
+        }
+        let topic = message.topic().map(str::to_owned);
+        let entry = topic.map(|topic| PartitionEntry { topic, partition: message.partition() });
+        let index = entry.and_then(|entry| self.partition_index(handle, &entry));
+        match index {
+            Some(index) => {
+                let lane = self.partitions.get(index).lane;
+                self.lanes[lane].add_stray(message);
+                self.poll.lane_ready(LaneIndex::from_position(lane));
+            }
+            None => tracing::error!(topic = message.topic(), "a record of a topic that was not asked for"),
+        }
+    }
+}
+
+fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
+    message.partition() == entry.partition && message.topic() == Some(entry.topic.as_str())
+}
+
+fn names(entries: &[PartitionEntry]) -> Vec<(String, i32)> {
+    entries.iter().map(|entry| (entry.topic.clone(), entry.partition)).collect()
+}

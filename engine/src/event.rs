@@ -1,0 +1,37 @@
+//! What happened to a consumer besides records: for logs, metrics and tests.
+
+/// Something that happened since the last look at [`Consumer::take_events`](crate::Consumer::take_events).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConsumerEvent {
+    /// Partitions were assigned.
+    Assigned {
+        /// Rises with every assignment of this consumer.
+        generation: u64,
+        /// Topic and partition.
+        partitions: Vec<(String, i32)>,
+    },
+    /// Partitions were taken.
+    Revoked {
+        /// The newest generation at that time.
+        generation: u64,
+        /// Topic and partition.
+        partitions: Vec<(String, i32)>,
+        /// They had another owner already: their last commits may have been refused.
+        lost: bool,
+    },
+    /// Offsets were sent to the broker.
+    CommitSent {
+        /// Names the commit in its result.
+        id: u64,
+        /// Topic, partition and the next offset to read.
+        offsets: Vec<(String, i32, i64)>,
+    },
+    /// The broker's answer to a commit.
+    CommitResult {
+        /// The commit's name.
+        id: u64,
+        /// What went wrong, the failed partitions named; `None`: all are committed.
+        error: Option<String>,
+    },
+}

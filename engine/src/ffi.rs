@@ -1,0 +1,59 @@
+//! The only place that sees librdkafka's raw pointers.
+//!
+//! What is built here owns its pointers and gives out safe types:
+//!
+//! * [`Client`]: one librdkafka consumer handle. Its callbacks only write down what happened; the
+//!   consumer's own loop reads that and decides.
+//! * [`LaneQueue`]: one FIFO of fetched records, to which partition queues are forwarded.
+//! * [`Message`]: one fetched record, owned.
+//! * [`Wake`]: how librdkafka's threads wake the consumer's task.
+//!
+//! Life times: a [`LaneQueue`] and every batch hold their [`Client`] by `Arc`, so a handle is
+//! destroyed after the last queue and the last message are gone (`rd_kafka_destroy` blocks while
+//! either lives).
+
+mod client;
+mod list;
+mod message;
+mod queue;
+mod wake;
+
+pub(crate) use client::{Client, ClientEvent, CommitOutcome};
+pub(crate) use list::PartitionEntry;
+pub(crate) use message::{Message, MessageError};
+pub(crate) use queue::LaneQueue;
+pub(crate) use wake::Wake;
+
+use std::ffi::CStr;
+
+use rdkafka_sys as sys;
+
+/// librdkafka's version, like `2.12.1`.
+#[must_use]
+pub fn librdkafka_version() -> String {
+    // SAFETY: returns a pointer to a static, NUL-terminated string.
+    let text = unsafe { CStr::from_ptr(sys::rd_kafka_version_str()) };
+    text.to_string_lossy().into_owned()
+}
+
+/// librdkafka's words for an error code.
+pub(crate) fn error_text(code: sys::rd_kafka_resp_err_t) -> String {
+    // SAFETY: for every code librdkafka returns a pointer to a static, NUL-terminated string.
+    let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2str(code)) };
+    text.to_string_lossy().into_owned()
+}
+
+/// librdkafka's symbolic name of an error code, like `TOPIC_AUTHORIZATION_FAILED`.
+pub(crate) fn error_name(code: sys::rd_kafka_resp_err_t) -> String {
+    // SAFETY: as above.
+    let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2name(code)) };
+    text.to_string_lossy().into_owned()
+}
+
+/// How many descriptors this process may have open; `None`: not limited, or not known.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the result.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0;
+    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}

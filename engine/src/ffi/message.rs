@@ -1,0 +1,141 @@
+//! One fetched record, owned.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::ptr::NonNull;
+use std::slice;
+
+use rdkafka_sys as sys;
+
+use super::{error_name, error_text};
+
+/// A record, or an error, that librdkafka put on a queue. Freed on drop.
+///
+/// It must not outlive its handle: whoever keeps messages keeps the handle's `Arc<Client>`.
+#[repr(transparent)]
+pub(crate) struct Message(NonNull<sys::rd_kafka_message_t>);
+
+// SAFETY: a consumed message is not shared with librdkafka's threads; reading its fields is plain
+// memory access, and freeing it uses atomic reference counts on its fetch buffer and partition.
+unsafe impl Send for Message {}
+// SAFETY: all methods through `&self` only read fields that nobody writes after creation.
+
+unsafe impl Sync for Message {}
+
+/// Which partition an error concerns, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MessageError {
+    pub(crate) topic: Option<String>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) fatal: bool,
+}
+
+impl Message {
+    /// Takes ownership of a pointer that a consume call returned.
+    ///
+    /// # Safety
+    /// `pointer` must come from librdkafka, be owned by the caller and not be used afterwards.
+    pub(crate) unsafe fn from_owned(pointer: NonNull<sys::rd_kafka_message_t>) -> Self {
+        Self(pointer)
+    }
+
+    fn raw(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: owned, hence valid until drop.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        self.raw().err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        self.raw().offset
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.raw().partition
+    }
+
+    /// Identifies the topic object while this message lives.
+    pub(crate) fn topic_token(&self) -> usize {
+        self.raw().rkt as usize
+    }
+
+    /// The topic's name; `None` for errors that concern no topic.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        let rkt = self.raw().rkt;
+        if rkt.is_null() {
+            return None;
+        }
+        // SAFETY: the message holds a reference on its topic object, whose name lives as long.
+        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(rkt)) };
+        // Kafka allows only ASCII letters, digits, '.', '_' and '-' in topic names.
+        name.to_str().ok()
+    }
+
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        let raw = self.raw();
+        // SAFETY: payload and len describe memory that the message owns.
+        unsafe { bytes(raw.payload.cast(), raw.len) }
+    }
+
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        let raw = self.raw();
+        // SAFETY: key and key_len describe memory that the message owns.
+        unsafe { bytes(raw.key.cast(), raw.key_len) }
+    }
+
+    /// Milliseconds since the epoch; `None` where the record carries none.
+    pub(crate) fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is valid, and `kind` is a valid place for the result.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0.as_ptr(), &mut kind) };
+        (timestamp >= 0).then_some(timestamp)
+    }
+
+    /// The error it stands for.
+    pub(crate) fn error(&self) -> MessageError {
+        let raw = self.raw();
+        // SAFETY: for an error message librdkafka returns a string that lives as long as it does.
+        let text = unsafe { sys::rd_kafka_message_errstr(self.0.as_ptr()) };
+        let message = if text.is_null() {
+            error_text(raw.err)
+        } else {
+            // SAFETY: not null, NUL-terminated, see above.
+            unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+        };
+        MessageError {
+            topic: self.topic().map(str::to_owned),
+            partition: (raw.partition >= 0).then_some(raw.partition),
+            code: error_name(raw.err),
+            message,
+            fatal: raw.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL,
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("partition", &self.partition())
+            .field("offset", &self.offset())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: owned, and not used after this.
+        unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// # Safety
+/// `start` is null, or points to `len` bytes that live as long as `'a`.
+unsafe fn bytes<'a>(start: *const u8, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: see above; null is not turned into a slice.
+    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, len) })
+}

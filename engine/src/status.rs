@@ -1,0 +1,77 @@
+//! What a running consumer says of itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use fairpoll_core::Resolution;
+
+/// Requested and actual mode, and what was built for it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// What was asked for, what runs, and why.
+    pub resolution: Resolution,
+    /// The topics, in the configuration's order.
+    pub topics: Vec<String>,
+    /// librdkafka clients.
+    pub handles: usize,
+    /// Queues of fetched records, each with a quota.
+    pub lanes: usize,
+    /// Partitions that are assigned now.
+    pub assigned_partitions: usize,
+    /// Handles that have not had their first assignment yet.
+    pub joining_handles: usize,
+    /// Batches that are alive.
+    pub outstanding_batches: usize,
+}
+
+impl fmt::Display for Status {
+    /// The start-up line's body: stable, greppable `key=value` pairs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "requested_mode={} actual_mode={} reason=\"{}\" topics={} handles={} lanes={}",
+            self.resolution.requested,
+            self.resolution.actual,
+            self.resolution.reason,
+            self.topics.len(),
+            self.handles,
+            self.lanes,
+        )
+    }
+}
+
+/// The consumer of one topic, for diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerInfo {
+    /// Which handle reads the topic; topics of one handle share it.
+    pub handle: usize,
+    /// Its client id.
+    pub client_id: String,
+    /// The group it commits under.
+    pub group_id: String,
+    /// The topic's partitions that are assigned now, in ascending order.
+    pub partitions: Vec<i32>,
+    /// Records that are fetched and wait in the topic's lane (in `single`: in the one lane).
+    pub queued: usize,
+}
+
+/// What a stop did, and what it could not do in time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Every processed offset was committed.
+    pub committed: bool,
+    /// Every handle left its group and was destroyed.
+    pub closed: bool,
+    /// Topic, partition and the first offset that was delivered and not marked as processed: from
+    /// there on records will come again.
+    pub unprocessed: Vec<(String, i32, i64)>,
+    /// Batches still alive; each keeps its handle, hence threads and sockets, until it is dropped.
+    pub outstanding_batches: usize,
+    /// What went wrong on the way.
+    pub errors: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}

@@ -1,0 +1,119 @@
+//! A mode is a topology: which handles there are, which lanes, and which topics go where.
+//!
+//! The only place that decides by mode. Everything after it is the same code in every mode.
+
+use std::num::NonZeroU32;
+
+use fairpoll_core::{LaneConfig, Resolution, topology};
+
+use crate::config::{Config, GroupStrategy};
+
+/// Handles and lanes of a consumer.
+#[derive(Debug, Clone)]
+pub(crate) struct Topology {
+    pub(crate) resolution: Resolution,
+    pub(crate) handles: Vec<HandlePlan>,
+    pub(crate) lanes: Vec<LanePlan>,
+    /// What the lanes are entitled to, in their order.
+    pub(crate) shares: Vec<LaneConfig>,
+}
+
+/// One librdkafka client.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlePlan {
+    pub(crate) client_id: String,
+    pub(crate) group_id: String,
+    pub(crate) protocol: GroupProtocol,
+    /// Indexes into the configuration's topics.
+    pub(crate) topics: Vec<usize>,
+}
+
+/// One FIFO of fetched records with a quota.
+#[derive(Debug, Clone)]
+pub(crate) struct LanePlan {
+    /// Index into [`Topology::handles`].
+    pub(crate) handle: usize,
+    /// Indexes into the configuration's topics.
+    pub(crate) topics: Vec<usize>,
+}
+
+/// What a handle speaks with its group's coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupProtocol {
+    /// The classic protocol with the configured assignor.
+    Classic,
+    /// The classic protocol with the cooperative-sticky assignor.
+    CooperativeSticky,
+    /// KIP-848.
+    Consumer,
+}
+
+impl Topology {
+    pub(crate) fn new(config: &Config, resolution: Resolution) -> Self {
+        let count = u32::try_from(config.topics.len()).expect("validate refuses more topics than Kafka has");
+        let plan = topology::Topology::of(resolution.actual, count);
+        let alone = plan.handle_count() > 1;
+        let mut handles: Vec<HandlePlan> = Vec::new();
+        let mut lanes: Vec<LanePlan> = Vec::new();
+        for (topic, number) in (0..count).enumerate() {
+            let lane = plan.lane_of_topic(number);
+            let handle = plan.handle_of_lane(lane).0 as usize;
+            // Topics come in order, so a handle or lane that is not there yet is the next one.
+            if handle == handles.len() {
+                handles.push(if alone { handle_of_topic(config, topic) } else { one_handle(config) });
+            }
+            if lane.position() == lanes.len() {
+                lanes.push(LanePlan { handle, topics: Vec::new() });
+            }
+            handles[handle].topics.push(topic);
+            lanes[lane.position()].topics.push(topic);
+        }
+        let weights = config.topics.iter().map(|topic| {
+            NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0")
+        });
+        Self { resolution, handles, lanes, shares: plan.lane_configs(config.quota(), weights) }
+    }
+
+    /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is
+    /// nobody to be ahead of: `single` stays to the letter what one consumer does.
+    pub(crate) fn waits_for_first_fetch(&self) -> bool {
+        self.lanes.len() > 1
+    }
+
+    /// The same with every handle on the classic protocol, for brokers without KIP-848.
+    pub(crate) fn without_kip848(mut self) -> Self {
+        for handle in &mut self.handles {
+            if handle.protocol == GroupProtocol::Consumer {
+                handle.protocol = GroupProtocol::CooperativeSticky;
+            }
+        }
+        self
+    }
+}
+
+/// The one client of all topics.
+fn one_handle(config: &Config) -> HandlePlan {
+    HandlePlan {
+        client_id: "fairpoll".to_owned(),
+        group_id: config.group_id.clone(),
+        protocol: GroupProtocol::Classic,
+        topics: Vec::new(),
+    }
+}
+
+/// The client of one topic among several clients.
+fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
+    let name = &config.topics[topic].name;
+    let (group_id, protocol) = match config.group_strategy {
+        GroupStrategy::Kip848 => (config.group_id.clone(), GroupProtocol::Consumer),
+        GroupStrategy::Cooperative => (config.group_id.clone(), GroupProtocol::CooperativeSticky),
+        GroupStrategy::Own => (own_group_id(&config.group_id, name), GroupProtocol::Classic),
+    };
+    HandlePlan { client_id: format!("fairpoll-{name}"), group_id, protocol, topics: Vec::new() }
+}
+
+/// The group of one topic under [`GroupStrategy::Own`]: `{group_id}.{topic}`.
+#[must_use]
+pub fn own_group_id(group_id: &str, topic: &str) -> String {
+    format!("{group_id}.{topic}")
+}

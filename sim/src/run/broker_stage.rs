@@ -1,0 +1,188 @@
+//! The stage of real runs: a broker and a producer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fairpoll_judge::event::{Body, Origin};
+use fairpoll_judge::manifest::BrokerFacts;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::BrokerChoice;
+use super::spec::Part;
+use super::stage::{Access, Stage, StageError, Target};
+use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::event_log::EventSink;
+use crate::exit_code::ExitCode;
+use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
+
+// Reading a backlog back takes a second per million records; a broker that answers at all is
+// through long before.
+const VERIFY_WITHIN: Duration = Duration::from_secs(60);
+const METADATA_WITHIN: Duration = Duration::from_secs(10);
+
+/// Fresh topics on a broker. The embedded broker is fresh as well: what one mode leaves behind
+/// (sessions, memory, a backlog in its heap) must not meet the next.
+pub(crate) struct BrokerStage {
+    // In the order they must go: live production before its producer, that before the broker.
+    live: Option<LiveLoad>,
+    producer: Producer,
+    loads: Vec<TopicLoad>,
+    ports: BTreeSet<u16>,
+    broker: Broker,
+}
+
+impl BrokerStage {
+    /// Starts or joins the broker, refuses what it cannot hold, creates the topics.
+    pub(crate) fn open(
+        choice: &BrokerChoice,
+        properties: &BTreeMap<String, String>,
+        part: &Part<'_>,
+        sink: &EventSink,
+    ) -> Result<(Self, BrokerFacts), StageError> {
+        let loads = topic_loads(part);
+        let failing: BTreeSet<&str> =
+            part.scenario.faults.iter().filter_map(|fault| fault.topic.as_deref()).collect();
+        let mut broker = match choice {
+            BrokerChoice::Embedded => {
+                // A topic that shall fail is led by a node of its own.
+                let nodes = 1 + u32::try_from(failing.len()).unwrap_or(u32::MAX);
+                Broker::start_embedded(nodes)?
+            }
+            BrokerChoice::External { bootstrap_servers } => {
+                Broker::connect_external(bootstrap_servers, properties)?
+            }
+        };
+        let deadline = Duration::from_secs_f64(part.scenario.stop.deadline_s);
+        broker
+            .fits(&loads, deadline)
+            .map_err(|error| StageError { what: error.to_string(), exit: ExitCode::Usage })?;
+        let spec = |load: &TopicLoad| TopicSpec {
+            name: load.kafka_name.clone(),
+            partitions: load.partitions,
+            own_leader: failing.contains(load.name.as_str()),
+        };
+        broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
+        let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
+        let ports = broker_ports(&broker)?;
+        let facts = broker.facts();
+        Ok((Self { live: None, producer, loads, ports, broker }, facts))
+    }
+}
+
+impl Stage for BrokerStage {
+    fn access(&self) -> Access {
+        let endpoint = self.broker.endpoint();
+        Access {
+            bootstrap_servers: endpoint.bootstrap_servers.clone(),
+            imposed: endpoint.imposed.clone(),
+            properties: endpoint.properties.clone(),
+        }
+    }
+
+    fn broker_ports(&self) -> BTreeSet<u16> {
+        self.ports.clone()
+    }
+
+    fn fill(&mut self, origin: Origin) -> Result<Vec<Target>, StageError> {
+        self.producer.fill(origin)?;
+        load::verify_backlog(self.broker.endpoint(), &self.loads, VERIFY_WITHIN)?;
+        Ok(targets(self.producer.produced_totals()))
+    }
+
+    fn start_live(&mut self) -> Result<(), StageError> {
+        self.live = Some(self.producer.start_live()?);
+        Ok(())
+    }
+
+    fn stop_live(&mut self) -> Result<Vec<Target>, StageError> {
+        match self.live.take() {
+            Some(live) => Ok(targets(live.stop()?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn fault(&mut self, fault: &crate::scenario::Fault, begins: bool) -> Result<(), StageError> {
+        let Some(name) = &fault.topic else { return Ok(()) };
+        let load = self.loads.iter().find(|load| load.name == *name);
+        let load = load.ok_or_else(|| StageError {
+            what: format!("a fault names the topic `{name}`, which the scenario does not have"),
+            exit: ExitCode::Usage,
+        })?;
+        Ok(self.broker.fault(begins, &load.kafka_name)?)
+    }
+
+    fn check(&mut self) -> Result<(), StageError> {
+        if self.broker.is_alive() {
+            return Ok(());
+        }
+        Err(StageError { what: "the broker ended in mid-run".to_owned(), exit: ExitCode::Infrastructure })
+    }
+
+    fn offsets(&mut self, group_of: &dyn Fn(&str) -> String) -> Result<Vec<Body>, StageError> {
+        let offsets = load::broker_offsets(self.broker.endpoint(), group_of, &self.loads)?;
+        let event = |facts: load::BrokerOffsets| Body::BrokerOffsets {
+            topic: facts.topic,
+            partition: facts.partition,
+            log_start: facts.log_start,
+            log_end: facts.log_end,
+            committed: facts.committed,
+            committed_known: facts.committed_known,
+        };
+        Ok(offsets.into_iter().map(event).collect())
+    }
+}
+
+fn topic_loads(part: &Part<'_>) -> Vec<TopicLoad> {
+    let earlier = part.scenario.earlier_life.map_or(0, |life| life.records);
+    let plans = part.scenario.topics_expanded().into_iter().enumerate();
+    plans
+        .map(|(index, plan)| TopicLoad {
+            kafka_name: format!("{}{}", part.prefix, plan.name),
+            name: plan.name,
+            // The scenario's check refuses more topics than ids have room for.
+            index: u16::try_from(index).unwrap_or(u16::MAX),
+            partitions: plan.partitions,
+            value_bytes: plan.value_bytes,
+            rate_per_s: plan.rate_per_s,
+            backlog: plan.backlog,
+            earlier,
+        })
+        .collect()
+}
+
+fn targets(totals: Totals) -> Vec<Target> {
+    let target = |((topic, partition), offset)| Target { topic, partition, offset };
+    totals.into_iter().map(target).collect()
+}
+
+// Bootstrap servers may be a name in front of others: the metadata tells who there is.
+fn broker_ports(broker: &Broker) -> Result<BTreeSet<u16>, StageError> {
+    let endpoint = broker.endpoint();
+    let named = endpoint.bootstrap_servers.split(',');
+    let mut ports: BTreeSet<u16> =
+        named.filter_map(|server| server.rsplit_once(':')?.1.trim().parse().ok()).collect();
+    let mut config = ClientConfig::new();
+    config.extend(endpoint.properties.clone());
+    config.set("bootstrap.servers", &endpoint.bootstrap_servers);
+    let unknown = |error: rdkafka::error::KafkaError| StageError {
+        what: format!("cannot ask the broker for its nodes: {error}"),
+        exit: ExitCode::Infrastructure,
+    };
+    let client: BaseConsumer = config.create().map_err(unknown)?;
+    let metadata = client.fetch_metadata(None, METADATA_WITHIN).map_err(unknown)?;
+    ports.extend(metadata.brokers().iter().filter_map(|node| u16::try_from(node.port()).ok()));
+    Ok(ports)
+}
+
+impl From<BrokerError> for StageError {
+    fn from(error: BrokerError) -> Self {
+        Self { exit: error.exit_code(), what: error.to_string() }
+    }
+}
+
+impl From<LoadError> for StageError {
+    fn from(error: LoadError) -> Self {
+        Self { what: error.to_string(), exit: ExitCode::Infrastructure }
+    }
+}

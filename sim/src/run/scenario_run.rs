@@ -1,0 +1,197 @@
+//! One scenario: every run of every mode, interleaved, then the judgement.
+
+use std::collections::BTreeMap;
+
+use fairpoll_judge::event::{Body, Event};
+use fairpoll_judge::manifest::BrokerFacts;
+use fairpoll_judge::summary::Verdict;
+
+use super::console::Console;
+use super::life::Trouble;
+use super::mode_run::{self, ModeRun};
+use super::output::OutputFolder;
+use super::progress::Progress;
+use super::spec::Part;
+use super::stage::{Stage, StageError};
+use super::tally::Tally;
+use super::utc::Utc;
+use super::{RunError, RunRequest, interrupt, manifest, results, secrets};
+use crate::event_log::{EventLog, monotonic_ns};
+use crate::exit_code::ExitCode;
+use crate::scenario::{Loaded, Mode, ModeKind};
+
+/// Sets the stage for one run of one mode.
+pub(crate) type OpenStage<'a> = dyn FnMut(&Part<'_>, &crate::event_log::EventSink) -> Result<(Box<dyn Stage>, BrokerFacts), StageError>
+    + 'a;
+
+/// How one scenario ended.
+#[derive(Debug)]
+pub(crate) struct ScenarioEnd {
+    /// What it means for the exit code.
+    pub(crate) exit: ExitCode,
+    /// The verdict; absent where nothing could be judged.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// Runs one scenario into `folder`. What could be measured is judged and written, whatever went
+/// wrong on the way.
+pub(crate) fn run(
+    request: &RunRequest,
+    loaded: &Loaded,
+    folder: &OutputFolder,
+    console: Console,
+    open_stage: &mut OpenStage<'_>,
+) -> Result<ScenarioEnd, RunError> {
+    let scenario = &loaded.scenario;
+    let seed = request.seed.unwrap_or(scenario.seed);
+    let mut header = loaded.header(request.broker.kind(), request.runs);
+    for mode in &mut header.modes {
+        mode.label = secrets::mask_text(&mode.label);
+    }
+    let unknown = BrokerFacts {
+        kind: request.broker.kind().to_owned(),
+        version: None,
+        nodes: 0,
+        imposed_properties: BTreeMap::new(),
+        properties: request.properties.clone(),
+    };
+    let mut manifest = manifest::gather(loaded, seed, &request.command, unknown);
+    folder.write_json("manifest.json", &manifest)?;
+    let log = create_log(folder)?;
+    log.append(Event {
+        t_ns: monotonic_ns(),
+        mode: None,
+        run: None,
+        body: Body::Header(Box::new(header.clone())),
+    });
+
+    let mut progress = Progress::new(console, scenario.modes.iter().map(|mode| mode.name.as_str()));
+    let run_id = format!("{:x}-{:x}", Utc::now().seconds(), std::process::id());
+    let mut trouble = None;
+    for (mode, run) in order(&scenario.modes, request.runs) {
+        let part = Part {
+            scenario,
+            header: &header,
+            mode,
+            run,
+            prefix: format!("fairpoll-{run_id}-{}-{run}-", mode.name),
+        };
+        let sink = log.sink(&mode.name, run);
+        let mut run_progress = progress.begin(&mode.name, run, request.runs);
+        let mut tally = Tally::default();
+        run_progress.phase("starting the broker");
+        let result = open_stage(&part, &sink).map_err(Trouble::from).and_then(|(mut stage, facts)| {
+            manifest.broker = manifest::masked(facts);
+            let performed = worker_command(mode).and_then(|command| {
+                let log = log_path(folder, &part)?;
+                ModeRun {
+                    part: &part,
+                    command: &command,
+                    log: &log,
+                    stage: &mut *stage,
+                    sink: &sink,
+                    progress: &mut run_progress,
+                }
+                .perform(&mut tally)
+            });
+            performed
+        });
+        // Ctrl-C reaches the broker's children too: what failed then failed because of it.
+        let result = if interrupt::requested() { Err(Trouble::Interrupted) } else { result };
+        let outcome = mode_run::outcome(&result);
+        run_progress.end(tally.records(), words(&result));
+        sink.emit(Body::RunEnded { outcome });
+        folder.write_json("manifest.json", &manifest)?;
+        match result {
+            Ok(()) => {}
+            // The other modes may still be in time: that is what is compared.
+            Err(Trouble::Deadline(what)) => console.error(&what),
+            Err(stopped) => {
+                trouble = Some(stopped);
+                break;
+            }
+        }
+    }
+    progress.finish();
+    let judged = conclude(&log, folder, &manifest, console);
+    let Some(trouble) = trouble else {
+        let summary = judged?;
+        let exit = results::exit_code(&summary, request.inconclusive, console);
+        return Ok(ScenarioEnd { exit, verdict: Some(summary.verdict) });
+    };
+    let exit = match trouble {
+        Trouble::Failed { what, exit } => {
+            console.error(&what);
+            exit
+        }
+        Trouble::Interrupted | Trouble::Deadline(_) => {
+            console.error(&format!(
+                "interrupted; what was measured so far stands in {}",
+                folder.path().display()
+            ));
+            ExitCode::Interrupted
+        }
+    };
+    // A fragment of a log may be too little to judge; the reason is already told.
+    Ok(ScenarioEnd { exit, verdict: judged.ok().map(|summary| summary.verdict) })
+}
+
+fn conclude(
+    log: &EventLog,
+    folder: &OutputFolder,
+    manifest: &fairpoll_judge::manifest::Manifest,
+    console: Console,
+) -> Result<fairpoll_judge::summary::Summary, RunError> {
+    let path = folder.path().join("events.jsonl");
+    let events = log.finish().map_err(|source| RunError::Read { path, source })?;
+    results::publish(&events, Some(manifest), folder, console)
+}
+
+fn create_log(folder: &OutputFolder) -> Result<EventLog, RunError> {
+    let path = folder.path().join("events.jsonl");
+    EventLog::create(&path).map_err(|source| super::output::OutputError::Open { path, source }.into())
+}
+
+fn log_path(folder: &OutputFolder, part: &Part<'_>) -> Result<std::path::PathBuf, Trouble> {
+    let logs = folder.path().join("logs");
+    match std::fs::create_dir_all(&logs) {
+        Ok(()) => Ok(logs.join(format!("{}-{}.log", part.mode.name, part.run))),
+        Err(error) => Err(Trouble::Failed {
+            what: format!("cannot create {}: {error}", logs.display()),
+            exit: ExitCode::Infrastructure,
+        }),
+    }
+}
+
+fn worker_command(mode: &Mode) -> Result<Vec<String>, Trouble> {
+    match &mode.kind {
+        ModeKind::Command(command) => Ok(command.clone()),
+        ModeKind::Fairpoll(_) => match std::env::current_exe() {
+            Ok(program) => Ok(vec![program.to_string_lossy().into_owned(), "worker".to_owned()]),
+            Err(error) => Err(Trouble::Failed {
+                what: format!("cannot find our own program to start it as a worker: {error}"),
+                exit: ExitCode::Internal,
+            }),
+        },
+    }
+}
+
+/// Run 1 of every mode in the scenario's order, run 2 in reverse, and so on (ABBA): what drifts
+/// with time (heat, caches, a neighbour) then weighs on all modes alike.
+fn order(modes: &[Mode], runs: u32) -> Vec<(&Mode, u32)> {
+    let mut order = Vec::new();
+    for run in 1..=runs {
+        let one = modes.iter().map(|mode| (mode, run));
+        if run % 2 == 1 { order.extend(one) } else { order.extend(one.rev()) }
+    }
+    order
+}
+
+fn words(result: &Result<(), Trouble>) -> &'static str {
+    match result {
+        Ok(()) => "done",
+        Err(Trouble::Deadline(_)) => "deadline passed",
+        Err(Trouble::Interrupted) => "interrupted",
+        Err(Trouble::Failed { .. }) => "failed",
+    }
+}

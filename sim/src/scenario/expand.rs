@@ -1,0 +1,103 @@
+//! What a scenario means once `count`, downtimes and overrides are worked out.
+
+use fairpoll_judge::event::{GateFacts, Header, LOG_VERSION, ModeFacts, TopicFacts};
+
+use super::{FaultKind, Scenario};
+
+/// One topic of a scenario, after expansion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicPlan {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Partitions.
+    pub partitions: u32,
+    /// Records on the broker before the measured consumer starts, over all partitions.
+    pub backlog: u64,
+    /// Size of a record's value, bytes.
+    pub value_bytes: u32,
+    /// Records per second, over all partitions, while the run lasts.
+    pub rate_per_s: f64,
+    /// Share relative to the other topics.
+    pub weight: u32,
+}
+
+impl Scenario {
+    /// The topics one by one, in the file's order: `count: 3` of `name: a` becomes `a-1`, `a-2`,
+    /// `a-3`.
+    #[must_use]
+    pub fn topics_expanded(&self) -> Vec<TopicPlan> {
+        let mut plans = Vec::new();
+        for topic in &self.topics {
+            let names = match topic.count {
+                None => vec![topic.name.clone()],
+                Some(count) => (1..=count).map(|i| format!("{}-{i}", topic.name)).collect(),
+            };
+            plans.extend(names.into_iter().map(|name| TopicPlan {
+                name,
+                partitions: topic.partitions,
+                backlog: topic.backlog.records(topic.rate_per_s),
+                value_bytes: topic.value_bytes,
+                rate_per_s: topic.rate_per_s,
+                weight: topic.weight,
+            }));
+        }
+        plans
+    }
+
+    /// The first line of the log of `runs` runs on a broker of the kind `broker`. The gates'
+    /// lines are 0 here; `Loaded::header` knows them.
+    #[must_use]
+    pub fn header(&self, broker: &str, runs: u32) -> Header {
+        let gate = |expression: &String| GateFacts { expression: expression.clone(), line: 0 };
+        Header {
+            version: LOG_VERSION,
+            scenario: self.name.clone(),
+            purpose: self.purpose.clone(),
+            broker: broker.to_owned(),
+            runs,
+            availability_ms: self.availability_ms,
+            topics: self.topics_expanded().iter().map(|plan| self.topic_facts(plan)).collect(),
+            modes: self
+                .modes
+                .iter()
+                .map(|mode| ModeFacts {
+                    name: mode.name.clone(),
+                    label: mode.label(),
+                    max_poll_records: mode.max_poll_records.unwrap_or(self.consumer.max_poll_records),
+                    max_records: mode.max_records,
+                    processing: self.processing,
+                })
+                .collect(),
+            demonstrates: self.demonstrates.iter().map(gate).collect(),
+            gates: self.gates.iter().map(gate).collect(),
+            duplicates_legal: self.faults.iter().any(|fault| fault.kind.makes_duplicates_legal()),
+        }
+    }
+
+    fn topic_facts(&self, plan: &TopicPlan) -> TopicFacts {
+        let fails_for_good = self.faults.iter().any(|fault| {
+            fault.kind == FaultKind::TopicFetchErrors
+                && fault.topic.as_deref() == Some(plan.name.as_str())
+                && fault.for_ms.is_none()
+        });
+        TopicFacts {
+            name: plan.name.clone(),
+            partitions: plan.partitions,
+            weight: plan.weight,
+            backlog: plan.backlog,
+            rate_per_s: plan.rate_per_s,
+            deliverable: !fails_for_good,
+        }
+    }
+}
+
+impl FaultKind {
+    /// Whether a correct consumer may deliver records twice because of it. Fetch errors take
+    /// nobody's partitions away, so nothing may come twice.
+    #[must_use]
+    pub fn makes_duplicates_legal(self) -> bool {
+        match self {
+            Self::TopicFetchErrors => false,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What is wrong with a scenario file, and how it is told.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode,
+};
+
+use crate::exit_code::ExitCode;
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, a lower-case fragment.
+    pub message: String,
+    /// The bytes it is about.
+    pub at: Range<usize>,
+    /// What is said right there.
+    pub label: String,
+    /// A second place that belongs to it.
+    pub also: Option<(Range<usize>, String)>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(at: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { message: message.into(), at, label: label.into(), also: None, help: None }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn also(mut self, at: Range<usize>, label: impl Into<String>) -> Self {
+        self.also = Some((at, label.into()));
+        self
+    }
+}
+
+/// Why a scenario file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("there is no file `{path}`", path = .path.display())]
+    Missing {
+        /// As it was given.
+        path: PathBuf,
+        /// A file with a similar name beside it.
+        similar: Option<PathBuf>,
+    },
+    /// A folder where a file is wanted.
+    #[error("`{path}` is a folder, not a scenario file", path = .path.display())]
+    Folder {
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// The file exists and cannot be read.
+    #[error("`{path}` cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// As it was given.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The bytes are no UTF-8.
+    #[error("`{path}` is not UTF-8 text: the byte at offset {offset} (line {line}) belongs to no character", path = .path.display())]
+    NotUtf8 {
+        /// As it was given.
+        path: PathBuf,
+        /// Of the first bad byte, from 0.
+        offset: usize,
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// Nothing but white space and comments.
+    #[error("`{path}` is empty", path = .path.display())]
+    Empty {
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// The text says something that cannot be.
+    #[error("`{path}` is not a valid scenario: {count}", path = .path.display(), count = counted(.problems.len()))]
+    Invalid {
+        /// As it was given.
+        path: PathBuf,
+        /// The text.
+        source_text: String,
+        /// In the file's order; at least one.
+        problems: Vec<Problem>,
+    },
+}
+
+fn counted(problems: usize) -> String {
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
+}
+
+/// For whom an error is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendering {
+    /// A terminal: colours and box-drawing characters.
+    Fancy,
+    /// A file or a pipe: ASCII.
+    Plain,
+}
+
+impl LoadError {
+    /// [`ExitCode::Usage`]: nothing was run.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+
+    /// The whole message: every problem with file, line, column, the offending text and a remedy.
+    #[must_use]
+    pub fn render(&self, rendering: Rendering) -> String {
+        let handler = match rendering {
+            Rendering::Fancy => GraphicalReportHandler::new_themed(GraphicalTheme::unicode()),
+            Rendering::Plain => GraphicalReportHandler::new_themed(GraphicalTheme::none()),
+        };
+        let handler = handler.with_width(100).with_context_lines(0);
+        let mut text = String::new();
+        let mut render = |diagnostic: &dyn Diagnostic| {
+            // A String takes everything; and a message that cannot be rendered is still better
+            // told half than not at all.
+            let _ = handler.render_report(&mut text, diagnostic);
+        };
+        match self {
+            Self::Invalid { path, source_text, problems } => {
+                let source = NamedSource::new(path.display().to_string(), source_text.clone());
+                for problem in problems {
+                    render(&Located { problem, source: &source });
+                }
+            }
+            _ => render(&Unlocated(self)),
+        }
+        text
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Missing { similar: Some(similar), .. } => {
+                Some(format!("did you mean `{}`?", similar.display()))
+            }
+            Self::Missing { similar: None, .. } | Self::Empty { .. } => {
+                Some("`fairpoll init FILE` writes a scenario to start from".to_owned())
+            }
+            Self::Folder { path } => Some(format!("name the files, for example `{}/*.yaml`", path.display())),
+            Self::Unreadable { .. } => Some("check the file's permissions".to_owned()),
+            Self::NotUtf8 { .. } => Some("save the file as UTF-8".to_owned()),
+            Self::Invalid { .. } => None,
+        }
+    }
+}
+
+/// A problem beside its source, as miette wants it.
+#[derive(Debug)]
+struct Located<'a> {
+    problem: &'a Problem,
+    source: &'a NamedSource<String>,
+}
+
+impl std::fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Located<'_> {}
+
+impl Diagnostic for Located<'_> {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Error)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let problem = self.problem;
+        let first = LabeledSpan::new_primary_with_span(Some(problem.label.clone()), problem.at.clone());
+        let second = problem
+            .also
+            .iter()
+            .map(|(at, label)| LabeledSpan::new_with_span(Some(label.clone()), at.clone()));
+        Some(Box::new(std::iter::once(first).chain(second)))
+    }
+}
+
+/// An error about a file as a whole.
+#[derive(Debug)]
+struct Unlocated<'a>(&'a LoadError);
+
+impl std::fmt::Display for Unlocated<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unlocated<'_> {}
+
+impl Diagnostic for Unlocated<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.remedy().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+}
