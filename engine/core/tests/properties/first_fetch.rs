@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairpoll_core::first_fetch::{PROBE, SETTLE};
-use fairpoll_core::{FirstFetch, LaneIndex, PartitionIndex, Timestamp, Wakeup, WatermarkBefore};
+use fairpoll_core::first_fetch::{PROBE, SETTLE, SETTLE_RECORDS};
+use fairpoll_core::{Answer, FirstFetch, LaneIndex, PartitionIndex, Timestamp, Wakeup, WatermarkBefore};
 use proptest::prelude::*;
 
 use super::{Verdict, catches, holds};
@@ -14,7 +14,7 @@ enum Operation {
     Assign { partition: u32, valid_before: bool, bound_ms: u64 },
     Deliver(u32),
     Fail(u32),
-    Answer(u32),
+    Answer { partition: u32, answer: Answer },
     Revoke(u32),
     Pass { millis: u64 },
 }
@@ -22,11 +22,12 @@ enum Operation {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let partition = || 0_u32..5;
     let operation = prop_oneof![
-        3 => (partition(), any::<bool>(), prop_oneof![1 => Just(0_u64), 4 => 1_u64..30])
+        3 => (partition(), any::<bool>(), prop_oneof![1 => Just(0_u64), 4 => 1_u64..60])
             .prop_map(|(partition, valid_before, bound_ms)| Operation::Assign { partition, valid_before, bound_ms }),
         2 => partition().prop_map(Operation::Deliver),
         1 => partition().prop_map(Operation::Fail),
-        3 => partition().prop_map(Operation::Answer),
+        3 => (partition(), prop::sample::select(vec![Answer::Empty, Answer::Records]))
+            .prop_map(|(partition, answer)| Operation::Answer { partition, answer }),
         1 => partition().prop_map(Operation::Revoke),
         4 => (1_u64..12).prop_map(|millis| Operation::Pass { millis }),
     ];
@@ -39,6 +40,8 @@ enum Defect {
     TrustsOldWatermarks,
     /// An answer is not given the time to be queued.
     DoesNotSettle,
+    /// Records on the broker are not given the time to be parsed.
+    TakesRecordsForEmpty,
     /// The bound is not passed on.
     Unbounded,
 }
@@ -48,12 +51,15 @@ enum Defect {
 struct Unknown {
     bound: Timestamp,
     valid_before: bool,
-    answered: Option<Timestamp>,
+    answered: Option<(Timestamp, Answer)>,
 }
 
 impl Unknown {
     fn is_unknown(&self, now: Timestamp) -> bool {
-        let settled = self.answered.is_some_and(|answered| now >= answered + SETTLE);
+        let settled = self.answered.is_some_and(|(at, answer)| match answer {
+            Answer::Empty => now >= at + SETTLE,
+            Answer::Records => now >= at + SETTLE_RECORDS,
+        });
         now < self.bound && !settled
     }
 }
@@ -87,13 +93,17 @@ fn waits_as_defined(operations: &[Operation], defect: Option<Defect>) -> Verdict
                 machine.errored(PartitionIndex(partition));
                 model.remove(&partition);
             }
-            Operation::Answer(partition) => {
+            Operation::Answer { partition, answer } => {
                 if defect == Some(Defect::DoesNotSettle) {
                     machine.delivered(PartitionIndex(partition));
                 }
-                machine.fetch_answered(now, PartitionIndex(partition));
+                let taken_for = match defect {
+                    Some(Defect::TakesRecordsForEmpty) => Answer::Empty,
+                    _ => answer,
+                };
+                machine.fetch_answered(now, PartitionIndex(partition), taken_for);
                 if let Some(unknown) = model.get_mut(&partition).filter(|unknown| !unknown.valid_before) {
-                    unknown.answered = unknown.answered.or(Some(now));
+                    unknown.answered = unknown.answered.or(Some((now, answer)));
                 }
             }
             Operation::Revoke(partition) => {
@@ -128,7 +138,9 @@ fn a_first_poll_waits_for_the_unknown_and_never_past_the_bound() {
 
 #[test]
 fn a_first_poll_waits_for_the_unknown_and_never_past_the_bound_catches_each_defect() {
-    for defect in [Defect::TrustsOldWatermarks, Defect::DoesNotSettle, Defect::Unbounded] {
+    for defect in
+        [Defect::TrustsOldWatermarks, Defect::DoesNotSettle, Defect::TakesRecordsForEmpty, Defect::Unbounded]
+    {
         catches(&format!("{defect:?}"), &operations(), |operations| {
             waits_as_defined(operations, Some(defect))
         });
