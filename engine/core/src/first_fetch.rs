@@ -74,8 +74,9 @@ impl Unknown {
 /// whose first fetch is slower do not miss the first tens of polls.
 ///
 /// A newly assigned partition is *unknown* until, since this assignment, it delivered a record,
-/// reported an error, or had its fetch answered and [`SETTLE`] passed with nothing queued; or until
-/// the bound given with the assignment has passed, whatever happened.
+/// reported an error, or had its fetch answered and [`SETTLE`] (if its log holds records,
+/// [`SETTLE_RECORDS`]) passed with nothing queued; or until the bound given with the assignment has
+/// passed, whatever happened.
 ///
 /// # Who calls what
 /// The consumer, on its poll loop: [`assigned`](Self::assigned) when partitions come (the bound is
