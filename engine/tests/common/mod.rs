@@ -22,6 +22,9 @@ pub fn config(mock: &Mock, group: &str, topics: &[&str], mode: ModeRequest) -> C
         .property("auto.offset.reset", "earliest")
         // The mock does not wake a long poll early.
         .property("fetch.wait.max.ms", "10")
+        // The mock lets every rebalance after a group's first one take a session timeout less 1 s.
+        .property("session.timeout.ms", "1500")
+        .property("heartbeat.interval.ms", "200")
 }
 
 pub fn note(batch: &Batch, into: &mut Delivered) {
