@@ -82,7 +82,9 @@ impl Arguments {
 /// # Errors
 /// The exit code, if one of them is invalid.
 fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
-    let rendering = if stderr().is_terminal() { Rendering::Fancy } else { Rendering::Plain };
+    // https://no-color.org
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let rendering = if stderr().is_terminal() && colours { Rendering::Fancy } else { Rendering::Plain };
     let mut loaded = Vec::new();
     let mut failed = None;
     for path in paths {
