@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and who answers.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, stderr};
+use std::io::{ErrorKind, IsTerminal, Write as _, stderr, stdout};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -122,8 +122,12 @@ fn tell_note(note: impl Display) {
     eprintln!("note: {note}");
 }
 
-/// A result.
-#[expect(clippy::print_stdout, reason = "results belong on standard output")]
+/// A result. A reader that has seen enough (`| head`) is no failure.
 fn tell(text: impl Display) {
-    println!("{text}");
+    match writeln!(stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell_error(format!("standard output cannot be written: {error}"));
+        }
+        _ => {}
+    }
 }

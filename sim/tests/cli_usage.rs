@@ -121,3 +121,13 @@ fn schema_alone_prints_the_scenario_schema() {
     assert_eq!(schema["title"], "Scenario");
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairpoll"));
+    let output = command.arg("schema").stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
