@@ -43,6 +43,14 @@ impl Progress {
         RunProgress { console: self.console, label, bar, began: Instant::now(), drawn: None }
     }
 
+    /// Lets somebody print between the bars.
+    pub(crate) fn aside(&self, print: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+
     /// Takes the bars away, so that results can be printed.
     pub(crate) fn finish(&mut self) {
         if let Some(bars) = &self.bars {

@@ -13,8 +13,8 @@ use super::{BrokerChoice, InconclusivePolicy, RunRequest, run_with};
 use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::scenario::{
-    Backlog, BacklogSize, Commit, Consumer, EarlierLife, Fault, FaultKind, Loaded, Mode, ModeKind, Scenario,
-    Stop, StopWhen, Topic,
+    Backlog, BacklogSize, Commit, Consumer, EarlierLife, Fault, FaultKind, GateLines, Loaded, Mode, ModeKind,
+    Scenario, Stop, StopWhen, Topic,
 };
 
 const FAKE_WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake_worker.py");
@@ -153,7 +153,7 @@ impl Play {
             path: PathBuf::from("rehearsal.yaml"),
             source: String::new(),
             sha256: "0".repeat(64),
-            gate_lines: Vec::new(),
+            gate_lines: GateLines::default(),
         };
         let dir = tempfile::tempdir().expect("a temporary folder");
         let request = RunRequest {
