@@ -1,1 +1,127 @@
-//! The command line.
+//! The command line: what can be asked, and who answers.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit_code::ExitCode;
+use crate::scenario::{LoadError, Loaded, Rendering, load};
+
+mod check;
+mod init;
+mod pending;
+mod report;
+mod run;
+mod schema;
+
+const EXAMPLES: &str = "\
+Examples:
+  fairpoll run scenarios/backlog-after-downtime.yaml
+  fairpoll run scenarios/*.yaml --runs 3 --out results
+  fairpoll init my-scenario.yaml && fairpoll check my-scenario.yaml
+
+Exit codes:
+    0  everything held
+    1  a defect of this tool
+    2  wrong usage or an invalid scenario; nothing was run
+    3  a gate or the audit failed
+    4  inconclusive: the measurement cannot decide
+    5  there is nothing to compare with
+    6  broker, container or worker failed
+  130  interrupted
+Over several scenarios the weightiest counts: 130 > 6 > 1 > 2 > 3 > 5 > 4 > 0.";
+
+/// Replays backlog scenarios against Kafka consumers and judges what they delivered.
+#[derive(Debug, Parser)]
+#[command(name = "fairpoll", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios: every mode in a process of its own, measured, audited, judged.
+    Run(run::RunArguments),
+    /// Check scenario files without running them.
+    Check(check::CheckArguments),
+    /// Print the JSON Schemas of scenarios, events, summaries and the worker protocol.
+    Schema(schema::SchemaArguments),
+    /// Write a commented scenario to start from.
+    Init(init::InitArguments),
+    /// Judge the events of an earlier run again and write its report anew.
+    Report(report::ReportArguments),
+    /// Be the measured consumer: one JSON document on stdin, NDJSON on stdout.
+    #[command(hide = true)]
+    Worker,
+    /// Be the embedded broker: one command per line on stdin.
+    #[command(hide = true)]
+    Broker,
+}
+
+impl Arguments {
+    /// Does what was asked, on this thread.
+    #[must_use]
+    pub fn dispatch(&self) -> ExitCode {
+        match &self.command {
+            Command::Run(arguments) => run::run(arguments),
+            Command::Check(arguments) => check::check(arguments),
+            Command::Schema(arguments) => schema::schema(arguments),
+            Command::Init(arguments) => init::init(arguments),
+            Command::Report(arguments) => report::report(arguments),
+            Command::Worker => pending::worker(),
+            Command::Broker => pending::broker(),
+        }
+    }
+}
+
+/// Loads all scenarios. What is wrong with any of them is told on standard error, of all.
+///
+/// # Errors
+/// The exit code, if one of them is invalid.
+fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
+    let rendering = if stderr().is_terminal() { Rendering::Fancy } else { Rendering::Plain };
+    let mut loaded = Vec::new();
+    let mut failed = None;
+    for path in paths {
+        match load(path) {
+            Ok(scenario) => loaded.push(scenario),
+            Err(error) => {
+                failed = Some(error.exit_code());
+                tell_load_error(&error, rendering);
+            }
+        }
+    }
+    match failed {
+        None => Ok(loaded),
+        Some(code) => Err(code),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "errors of the command line belong on standard error")]
+fn tell_load_error(error: &LoadError, rendering: Rendering) {
+    eprint!("{}", error.render(rendering));
+    if matches!(error, LoadError::Invalid { .. }) {
+        eprintln!("error: {error}");
+    }
+}
+
+/// An error, as clap would put it.
+#[expect(clippy::print_stderr, reason = "errors of the command line belong on standard error")]
+fn tell_error(error: impl Display) {
+    eprintln!("error: {error}");
+}
+
+/// Something worth knowing that is no result.
+#[expect(clippy::print_stderr, reason = "standard output is for results")]
+fn tell_note(note: impl Display) {
+    eprintln!("note: {note}");
+}
+
+/// A result.
+#[expect(clippy::print_stdout, reason = "results belong on standard output")]
+fn tell(text: impl Display) {
+    println!("{text}");
+}

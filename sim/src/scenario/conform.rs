@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::problem::Problem;
-use super::suggest::{listed, remedy};
+use super::suggest::{closest, listed, remedy};
 use super::tree::{Node, Value};
 
 /// What does not conform, in no particular order.
@@ -72,6 +72,10 @@ impl<'a> Conformance<'a> {
         let properties = schema["properties"].as_object();
         let known: Vec<&str> =
             properties.into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let missing = required.into_iter().filter(|key| node.get(key).is_none());
+        let mut missing: Vec<&str> = missing.collect();
         for (key, value) in node.entries() {
             if let Some(schema) = properties.and_then(|map| map.get(&key.name)) {
                 self.node(value, schema, &format!("`{}`", key.name), Some(&key.span));
@@ -86,18 +90,17 @@ impl<'a> Conformance<'a> {
                 let message = format!("unknown key `{}` in {what}", key.name);
                 let problem = Problem::new(key.span.clone(), message, "no such key");
                 self.problems.push(problem.help(remedy(&key.name, &known)));
+                // A misspelt key is not missing besides.
+                if let Some(meant) = closest(&key.name, known.iter().copied()) {
+                    missing.retain(|key| *key != meant);
+                }
             }
         }
-        for required in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            if node.get(required).is_none() {
-                let meaning = schema["properties"][required]["description"].as_str().unwrap_or_default();
-                let problem = Problem::new(
-                    node.place(),
-                    format!("{what} lacks the key `{required}`"),
-                    "it belongs beside this",
-                );
-                self.problems.push(problem.help(format!("`{required}`: {meaning}")));
-            }
+        for key in missing {
+            let meaning = schema["properties"][key]["description"].as_str().unwrap_or_default();
+            let message = format!("{what} lacks the key `{key}`");
+            let problem = Problem::new(node.place(), message, "it belongs beside this");
+            self.problems.push(problem.help(format!("`{key}`: {meaning}")));
         }
     }
 
@@ -135,6 +138,8 @@ impl<'a> Conformance<'a> {
             format!("be at least {least}")
         } else if let Some(floor) = schema["exclusiveMinimum"].as_f64().filter(|floor| value <= *floor) {
             format!("be greater than {floor}")
+        } else if schema["format"] == "uint32" && value > f64::from(u32::MAX) {
+            format!("be at most {}", u32::MAX)
         } else {
             return;
         };
@@ -154,7 +159,7 @@ impl<'a> Conformance<'a> {
         if !choices.contains(&text) {
             let message = format!("{what} cannot be `{text}`: there are {}", listed(&choices));
             let problem = Problem::new(node.place(), message, "no such choice");
-            self.problems.push(match super::suggest::closest(text, choices.iter().copied()) {
+            self.problems.push(match closest(text, choices.iter().copied()) {
                 Some(choice) => problem.help(format!("did you mean `{choice}`?")),
                 None => problem,
             });

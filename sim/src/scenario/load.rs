@@ -194,11 +194,29 @@ fn line_of(source: &str, at: &Range<usize>) -> u32 {
     u32::try_from(newlines + 1).unwrap_or(u32::MAX)
 }
 
+/// The byte at a line and a column in characters, both from 1.
+fn point(source: &str, line: u64, column: u64) -> Range<usize> {
+    let index = |from_one: u64| usize::try_from(from_one.saturating_sub(1)).unwrap_or(usize::MAX);
+    let lines = source.split_inclusive('\n');
+    let begin: usize = lines.clone().take(index(line)).map(str::len).sum();
+    let text = lines.clone().nth(index(line)).unwrap_or_default();
+    let within = text.char_indices().nth(index(column)).map_or(text.trim_end().len(), |(byte, _)| byte);
+    begin + within..begin + within
+}
+
 /// What the YAML reader says, without the snippet of its own.
 fn yaml_problem(source: &str, error: &serde_saphyr::Error) -> Problem {
     let error = error.without_snippet();
-    let at = error.location().map_or(0..0, tree::bytes);
+    let at = error.location().map_or(0..0, |location| match location.span().byte_offset() {
+        Some(_) => tree::bytes(location),
+        // Of a syntax error only line and column are known.
+        None => point(source, location.line(), location.column()),
+    });
     let at = at.start.min(source.len())..at.end.min(source.len());
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        let message = format!("the key `{key}` stands twice in the same map");
+        return Problem::new(at, message, "again here").help("keep one");
+    }
     // The reader closes with the position, which stands beside the snippet already.
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();

@@ -12,7 +12,7 @@ use super::{Backlog, Mode};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// 1.
+    /// Version of this format: 1.
     #[schemars(extend("const" = 1))]
     pub schema_version: u32,
     /// Names the output folder: `[a-z][a-z0-9-]*`.
@@ -72,7 +72,7 @@ pub struct Topic {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
     pub count: Option<u32>,
-    /// Partitions.
+    /// How many partitions.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub partitions: u32,

@@ -118,10 +118,13 @@ impl LoadError {
     #[must_use]
     pub fn render(&self, rendering: Rendering) -> String {
         let handler = match rendering {
-            Rendering::Fancy => GraphicalReportHandler::new_themed(GraphicalTheme::unicode()),
-            Rendering::Plain => GraphicalReportHandler::new_themed(GraphicalTheme::none()),
+            Rendering::Fancy => GraphicalReportHandler::new_themed(GraphicalTheme::unicode()).with_width(100),
+            // Whoever greps wants whole lines.
+            Rendering::Plain => {
+                GraphicalReportHandler::new_themed(GraphicalTheme::none()).with_wrap_lines(false)
+            }
         };
-        let handler = handler.with_width(100).with_context_lines(0);
+        let handler = handler.with_context_lines(1);
         let mut text = String::new();
         let mut render = |diagnostic: &dyn Diagnostic| {
             // A String takes everything; and a message that cannot be rendered is still better
