@@ -412,6 +412,17 @@ fn several_scenarios_get_a_folder_each_and_an_index_with_the_weightiest_exit_cod
 }
 
 #[test]
+fn a_scenario_that_the_broker_refuses_has_no_verdict_and_starts_no_worker() {
+    let play = Play::one("deliver");
+    let exit = run_with(&play.request, &mut |_, _| {
+        Err(StageError { what: "too deep; use --broker external".to_owned(), exit: ExitCode::Usage })
+    });
+    assert_eq!(exit.expect("the output can be written"), ExitCode::Usage);
+    assert!(!play.dir.path().join("out/summary.json").exists());
+    assert!(!play.dir.path().join("out/logs").exists());
+}
+
+#[test]
 fn two_scenarios_of_one_name_are_refused_before_anything_is_written() {
     let mut play = Play::one("deliver");
     let again = play.request.scenarios[0].clone();

@@ -104,7 +104,9 @@ pub(crate) fn run(
         match result {
             Ok(()) => {}
             // The other modes may still be in time: that is what is compared.
-            Err(Trouble::Deadline(what)) => progress.aside(|| console.error(&what)),
+            Err(Trouble::Deadline(what)) => {
+                progress.aside(|| console.error(&format!("{}: {what}", scenario.name)))
+            }
             Err(stopped) => {
                 trouble = Some(stopped);
                 break;
@@ -112,6 +114,11 @@ pub(crate) fn run(
         }
     }
     progress.finish();
+    if let Some(Trouble::Failed { what, exit: ExitCode::Usage }) = &trouble {
+        // Refused before anything was measured: a table would look like a result.
+        console.error(&format!("{}: {what}", scenario.name));
+        return Ok(ScenarioEnd { exit: ExitCode::Usage, verdict: None });
+    }
     let judged = conclude(&log, folder, &manifest, console);
     let Some(trouble) = trouble else {
         let summary = judged?;
@@ -120,7 +127,7 @@ pub(crate) fn run(
     };
     let exit = match trouble {
         Trouble::Failed { what, exit } => {
-            console.error(&what);
+            console.error(&format!("{}: {what}", scenario.name));
             exit
         }
         Trouble::Interrupted | Trouble::Deadline(_) => {
