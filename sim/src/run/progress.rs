@@ -1,14 +1,16 @@
 //! Bars on a terminal, one per mode; one line per run elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::console::Console;
 
 // Fast enough to look alive, slow enough to cost nothing beside the measurement.
 const EVERY: Duration = Duration::from_millis(100);
+// A rate over the whole run would count the time before the first record.
+const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// The progress of one scenario.
 #[derive(Debug)]
@@ -40,7 +42,23 @@ impl Progress {
             bar.enable_steady_tick(EVERY);
             bar.clone()
         });
-        RunProgress { console: self.console, label, bar, began: Instant::now(), drawn: None }
+        RunProgress {
+            console: self.console,
+            label,
+            bar,
+            began: Instant::now(),
+            drawn: None,
+            phase: String::new(),
+            rate: Rate::default(),
+        }
+    }
+
+    /// Lets somebody print between the bars.
+    pub(crate) fn aside(&self, print: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
     }
 
     /// Takes the bars away, so that results can be printed.
@@ -53,10 +71,8 @@ impl Progress {
 }
 
 fn style(name_width: usize) -> ProgressStyle {
-    let template = format!(
-        "{{prefix:{}}} {{bar:28}} {{human_pos:>9}}/{{human_len}} {{per_sec:>12}}  {{msg}}",
-        name_width + 4
-    );
+    let template =
+        format!("{{prefix:{}}} {{bar:28}} {{human_pos:>9}}/{{human_len}}  {{msg}}", name_width + 4);
     // A template that does not parse costs the looks, not the run.
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
@@ -69,11 +85,14 @@ pub(crate) struct RunProgress {
     bar: Option<ProgressBar>,
     began: Instant,
     drawn: Option<Instant>,
+    phase: String,
+    rate: Rate,
 }
 
 impl RunProgress {
     /// Says what is going on.
-    pub(crate) fn phase(&self, what: &str) {
+    pub(crate) fn phase(&mut self, what: &str) {
+        what.clone_into(&mut self.phase);
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
         }
@@ -89,6 +108,11 @@ impl RunProgress {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
             bar.set_position(done);
+            let message = match self.rate.per_second(Instant::now(), done) {
+                0 => self.phase.clone(),
+                rate => format!("{} {}/s", self.phase, HumanCount(rate)),
+            };
+            bar.set_message(message);
         }
         self.drawn = Some(Instant::now());
     }
@@ -105,5 +129,43 @@ impl RunProgress {
                 self.console.note(&format!("{}: {done} records, {seconds:.1} s, {how}", self.label));
             }
         }
+    }
+}
+
+/// Records per second over the last stretch.
+#[derive(Debug, Default)]
+struct Rate {
+    marks: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    fn per_second(&mut self, now: Instant, done: u64) -> u64 {
+        self.marks.push_back((now, done));
+        while self.marks.len() > 2 && now.duration_since(self.marks[1].0) >= RATE_OVER {
+            self.marks.pop_front();
+        }
+        let (since, before) = self.marks[0];
+        let seconds = now.duration_since(since).as_secs_f64();
+        if seconds > 0.0 { (done.saturating_sub(before) as f64 / seconds).round() as u64 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_forgets_what_was_before_the_last_second() {
+        let start = Instant::now();
+        let mut rate = Rate::default();
+        assert_eq!(rate.per_second(start, 0), 0, "no time, no rate");
+        for tenth in 1..=50 {
+            rate.per_second(start + EVERY * tenth, 0);
+        }
+        let mut last = 0;
+        for tenth in 51..=70 {
+            last = rate.per_second(start + EVERY * tenth, u64::from(tenth - 50) * 100);
+        }
+        assert_eq!(last, 1000);
     }
 }

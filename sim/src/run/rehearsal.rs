@@ -13,8 +13,8 @@ use super::{BrokerChoice, InconclusivePolicy, RunRequest, run_with};
 use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::scenario::{
-    Backlog, BacklogSize, Commit, Consumer, EarlierLife, Fault, FaultKind, Loaded, Mode, ModeKind, Scenario,
-    Stop, StopWhen, Topic,
+    Backlog, BacklogSize, Commit, Consumer, EarlierLife, Fault, FaultKind, GateLines, Loaded, Mode, ModeKind,
+    Scenario, Stop, StopWhen, Topic,
 };
 
 const FAKE_WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake_worker.py");
@@ -153,7 +153,7 @@ impl Play {
             path: PathBuf::from("rehearsal.yaml"),
             source: String::new(),
             sha256: "0".repeat(64),
-            gate_lines: Vec::new(),
+            gate_lines: GateLines::default(),
         };
         let dir = tempfile::tempdir().expect("a temporary folder");
         let request = RunRequest {
@@ -409,6 +409,17 @@ fn several_scenarios_get_a_folder_each_and_an_index_with_the_weightiest_exit_cod
     assert_eq!(index[0]["exit_code"], 6);
     assert_eq!(index[1]["path"], "second");
     assert!(out.join("second/events.jsonl").exists());
+}
+
+#[test]
+fn a_scenario_that_the_broker_refuses_has_no_verdict_and_starts_no_worker() {
+    let play = Play::one("deliver");
+    let exit = run_with(&play.request, &mut |_, _| {
+        Err(StageError { what: "too deep; use --broker external".to_owned(), exit: ExitCode::Usage })
+    });
+    assert_eq!(exit.expect("the output can be written"), ExitCode::Usage);
+    assert!(!play.dir.path().join("out/summary.json").exists());
+    assert!(!play.dir.path().join("out/logs").exists());
 }
 
 #[test]

@@ -81,3 +81,54 @@ pub(crate) fn rerender(dir: &Path, console: Console) -> Result<ExitCode, RunErro
     let summary = publish(&events, manifest.as_ref(), &folder, console)?;
     Ok(exit_code(&summary, InconclusivePolicy::Warn, console))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::console::Verbosity;
+    use fairpoll_judge::summary::GateResult;
+    use std::collections::BTreeMap;
+
+    fn code(verdict: Verdict, gate: GateVerdict, policy: InconclusivePolicy) -> ExitCode {
+        let gate = GateResult {
+            expression: "fair.drain_s <= single.drain_s".to_owned(),
+            line: 0,
+            verdict: gate,
+            holds: None,
+            left: None,
+            right: None,
+            detail: None,
+        };
+        let summary = Summary {
+            schema_version: 1,
+            scenario: "s".to_owned(),
+            purpose: String::new(),
+            broker: "embedded".to_owned(),
+            runs: 1,
+            verdict,
+            reasons: Vec::new(),
+            mode_order: Vec::new(),
+            modes: BTreeMap::new(),
+            audit: BTreeMap::new(),
+            demonstrates: Vec::new(),
+            gates: vec![gate],
+        };
+        exit_code(&summary, policy, Console::new(Verbosity::Quiet, false))
+    }
+
+    #[test]
+    fn noise_is_weighed_by_the_policy() {
+        let noisy = |policy| code(Verdict::Pass, GateVerdict::Indicative, policy);
+        assert_eq!(noisy(InconclusivePolicy::Fail), ExitCode::Inconclusive);
+        assert_eq!(noisy(InconclusivePolicy::Warn), ExitCode::Pass);
+        assert_eq!(noisy(InconclusivePolicy::Pass), ExitCode::Pass);
+    }
+
+    #[test]
+    fn no_policy_softens_a_failed_gate_or_a_flawed_measurement() {
+        let lenient = InconclusivePolicy::Pass;
+        assert_eq!(code(Verdict::Fail, GateVerdict::Fail, lenient), ExitCode::GateFailed);
+        assert_eq!(code(Verdict::Inconclusive, GateVerdict::Pass, lenient), ExitCode::Inconclusive);
+        assert_eq!(code(Verdict::Pass, GateVerdict::Pass, InconclusivePolicy::Fail), ExitCode::Pass);
+    }
+}

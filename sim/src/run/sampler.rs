@@ -14,8 +14,11 @@ use crate::event_log::{EventSink, monotonic_ns};
 
 // The shortest stretch of interest (a stall, a burst of prefetch) lasts some 100 ms.
 const EVERY: Duration = Duration::from_millis(50);
-// Listing sockets costs a walk over every descriptor and the kernel's table: every fifth look.
+// Listing sockets costs a walk over every descriptor and the kernel's table: every fifth look,
+// but every look of the first second. A small backlog is drained within 250 ms, and a mode that
+// was looked at once, before it had connected, would seem to need no connections at all.
 const CONNECTIONS_EVERY: u64 = 5;
+const CONNECTIONS_ALWAYS_BELOW: u64 = 20;
 // Ten looks in a row. Memory's peak and CPU time are kept by the kernel whatever we miss; a hole
 // can hide only a short-lived thread or connection.
 const HOLE_NS: u64 = 500_000_000;
@@ -36,7 +39,7 @@ impl Sampler {
             let mut coverage = Coverage::beginning(monotonic_ns());
             let mut due = Instant::now();
             for look in 0.. {
-                let wants_connections = look % CONNECTIONS_EVERY == 0;
+                let wants_connections = look < CONNECTIONS_ALWAYS_BELOW || look % CONNECTIONS_EVERY == 0;
                 let ports = wants_connections.then_some(&broker_ports);
                 let Ok(Some(sample)) = sample(pid, life, ports) else { break };
                 coverage.taken(monotonic_ns());
@@ -136,6 +139,8 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
 
+    use crate::event_log::EventLog;
+
     fn own_sample(ports: &[u16]) -> (u64, u64, u32, Option<u32>) {
         let ports = ports.iter().copied().collect();
         let pid = std::process::id().cast_signed();
@@ -157,6 +162,26 @@ mod tests {
         let _elsewhere = TcpStream::connect(("127.0.0.1", port(&other))).expect("it listens");
         assert_eq!(own_sample(&[port(&broker)]).3, Some(2));
         assert_eq!(own_sample(&[]).3, Some(0));
+    }
+
+    #[test]
+    fn connections_of_a_short_life_are_seen() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let log = EventLog::create(&dir.path().join("log")).expect("writable");
+        let broker = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = broker.local_addr().expect("bound");
+        let pid = std::process::id().cast_signed();
+        let sampler = Sampler::start(pid, 1, BTreeSet::from([address.port()]), log.sink("m", 1));
+        std::thread::sleep(Duration::from_millis(20));
+        let _connection = TcpStream::connect(address).expect("it listens");
+        std::thread::sleep(Duration::from_millis(180));
+        assert_eq!(sampler.stop().flaw(), None);
+        let seen = log
+            .finish()
+            .expect("written")
+            .iter()
+            .any(|event| matches!(event.body, Body::Sample { connections: Some(1), .. }));
+        assert!(seen, "a life of 200 ms has more than one look at its sockets");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One scenario: every run of every mode, interleaved, then the judgement.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fairpoll_judge::event::{Body, Event};
 use fairpoll_judge::manifest::BrokerFacts;
@@ -14,7 +15,6 @@ use super::progress::Progress;
 use super::spec::Part;
 use super::stage::{Stage, StageError};
 use super::tally::Tally;
-use super::utc::Utc;
 use super::{RunError, RunRequest, interrupt, manifest, results, secrets};
 use crate::event_log::{EventLog, monotonic_ns};
 use crate::exit_code::ExitCode;
@@ -66,7 +66,7 @@ pub(crate) fn run(
     });
 
     let mut progress = Progress::new(console, scenario.modes.iter().map(|mode| mode.name.as_str()));
-    let run_id = format!("{:x}-{:x}", Utc::now().seconds(), std::process::id());
+    let run_id = run_id();
     let mut trouble = None;
     for (mode, run) in order(&scenario.modes, request.runs) {
         let part = Part {
@@ -82,7 +82,7 @@ pub(crate) fn run(
         run_progress.phase("starting the broker");
         let result = open_stage(&part, &sink).map_err(Trouble::from).and_then(|(mut stage, facts)| {
             manifest.broker = manifest::masked(facts);
-            let performed = worker_command(mode).and_then(|command| {
+            worker_command(mode).and_then(|command| {
                 let log = log_path(folder, &part)?;
                 ModeRun {
                     part: &part,
@@ -93,8 +93,7 @@ pub(crate) fn run(
                     progress: &mut run_progress,
                 }
                 .perform(&mut tally)
-            });
-            performed
+            })
         });
         // Ctrl-C reaches the broker's children too: what failed then failed because of it.
         let result = if interrupt::requested() { Err(Trouble::Interrupted) } else { result };
@@ -105,7 +104,9 @@ pub(crate) fn run(
         match result {
             Ok(()) => {}
             // The other modes may still be in time: that is what is compared.
-            Err(Trouble::Deadline(what)) => console.error(&what),
+            Err(Trouble::Deadline(what)) => {
+                progress.aside(|| console.error(&format!("{}: {what}", scenario.name)))
+            }
             Err(stopped) => {
                 trouble = Some(stopped);
                 break;
@@ -113,6 +114,11 @@ pub(crate) fn run(
         }
     }
     progress.finish();
+    if let Some(Trouble::Failed { what, exit: ExitCode::Usage }) = &trouble {
+        // Refused before anything was measured: a table would look like a result.
+        console.error(&format!("{}: {what}", scenario.name));
+        return Ok(ScenarioEnd { exit: ExitCode::Usage, verdict: None });
+    }
     let judged = conclude(&log, folder, &manifest, console);
     let Some(trouble) = trouble else {
         let summary = judged?;
@@ -121,7 +127,7 @@ pub(crate) fn run(
     };
     let exit = match trouble {
         Trouble::Failed { what, exit } => {
-            console.error(&what);
+            console.error(&format!("{}: {what}", scenario.name));
             exit
         }
         Trouble::Interrupted | Trouble::Deadline(_) => {
@@ -174,6 +180,13 @@ fn worker_command(mode: &Mode) -> Result<Vec<String>, Trouble> {
             }),
         },
     }
+}
+
+/// Names this run of this scenario on a cluster that others use too. Milliseconds, because two
+/// scenarios of one process may begin within a second.
+fn run_id() -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", since_epoch.as_millis(), std::process::id())
 }
 
 /// Run 1 of every mode in the scenario's order, run 2 in reverse, and so on (ABBA): what drifts

@@ -83,3 +83,73 @@ impl Part<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const SCENARIO: &str = "
+schema_version: 1
+name: s
+purpose: p
+topics: [{name: t, count: 2, partitions: 3}]
+consumer: {max_poll_records: 500, properties: {a: consumer, b: consumer, c: consumer, d: consumer}}
+modes:
+  - {name: tuned, mode: multi, max_poll_records: 7, group_strategy: own, properties: {b: mode, c: mode}}
+  - {name: ours, command: [consume]}
+stop: {when: drained, deadline_s: 1}
+gates: []
+";
+
+    fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn with_part(mode: usize, check: impl FnOnce(&Part<'_>)) {
+        let scenario: Scenario = serde_saphyr::from_str(SCENARIO).expect("a scenario");
+        let header = scenario.header("embedded", 2);
+        let mode = &scenario.modes[mode];
+        check(&Part { scenario: &scenario, header: &header, mode, run: 2, prefix: "p-".to_owned() });
+    }
+
+    #[test]
+    fn the_nearer_to_the_user_a_property_is_set_the_stronger_it_is() {
+        with_part(0, |part| {
+            let access = Access {
+                bootstrap_servers: "b:1".to_owned(),
+                imposed: properties(&[("a", "imposed"), ("e", "imposed")]),
+                properties: properties(&[("c", "given")]),
+            };
+            let expected = properties(&[
+                ("a", "consumer"),
+                ("b", "mode"),
+                ("c", "given"),
+                ("d", "consumer"),
+                ("e", "imposed"),
+            ]);
+            assert_eq!(part.spec(access).properties, expected);
+        });
+    }
+
+    #[test]
+    fn a_worker_is_told_the_brokers_names_and_its_modes_own_limits() {
+        with_part(0, |part| {
+            let spec = part.spec(Access::default());
+            let names: Vec<&str> = spec.topics.iter().map(|topic| topic.name.as_str()).collect();
+            assert_eq!(names, ["p-t-1", "p-t-2"]);
+            assert_eq!((spec.max_poll_records, spec.mode.as_deref()), (7, Some("multi")));
+            assert_eq!(part.describe(), "mode tuned (run 2)");
+        });
+        with_part(1, |part| {
+            let spec = part.spec(Access::default());
+            assert_eq!((spec.max_poll_records, spec.mode), (500, None));
+        });
+    }
+
+    #[test]
+    fn own_groups_are_named_after_the_topics_on_the_broker() {
+        with_part(0, |part| assert_eq!(part.group_of("p-t-1"), "p-group.p-t-1"));
+        with_part(1, |part| assert_eq!(part.group_of("p-t-1"), "p-group"));
+    }
+}

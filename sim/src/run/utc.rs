@@ -26,11 +26,6 @@ impl Utc {
         self.rfc3339().replace(['-', ':'], "")
     }
 
-    /// Seconds since 1970.
-    pub(crate) fn seconds(self) -> u64 {
-        self.seconds
-    }
-
     fn time(self) -> (u64, u64, u64) {
         let second = self.seconds % 86_400;
         (second / 3600, second / 60 % 60, second % 60)
