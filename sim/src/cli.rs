@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and who answers.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, stderr};
+use std::io::{ErrorKind, IsTerminal, Write as _, stderr, stdout};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -82,7 +82,9 @@ impl Arguments {
 /// # Errors
 /// The exit code, if one of them is invalid.
 fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
-    let rendering = if stderr().is_terminal() { Rendering::Fancy } else { Rendering::Plain };
+    // https://no-color.org
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let rendering = if stderr().is_terminal() && colours { Rendering::Fancy } else { Rendering::Plain };
     let mut loaded = Vec::new();
     let mut failed = None;
     for path in paths {
@@ -120,8 +122,12 @@ fn tell_note(note: impl Display) {
     eprintln!("note: {note}");
 }
 
-/// A result.
-#[expect(clippy::print_stdout, reason = "results belong on standard output")]
+/// A result. A reader that has seen enough (`| head`) is no failure.
 fn tell(text: impl Display) {
-    println!("{text}");
+    match writeln!(stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell_error(format!("standard output cannot be written: {error}"));
+        }
+        _ => {}
+    }
 }

@@ -39,7 +39,7 @@ impl Default for BacklogSize {
     }
 }
 
-/// The map form.
+/// What is produced while nobody consumes.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Downtime")]

@@ -222,3 +222,61 @@ fn yaml_problem(source: &str, error: &serde_saphyr::Error) -> Problem {
     let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();
     Problem::new(at, message, "here")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "\
+schema_version: 1
+name: filtered
+purpose: Two modes, and gates over one or both.
+topics: [{name: a, backlog: 10}]
+consumer: {max_poll_records: 5}
+modes: [single, fair]
+stop: {when: drained, deadline_s: 5}
+demonstrates: [single.starved_polls_max >= 1]
+gates:
+  - fair.starved_polls_max <= 1
+  - fair.threads_max <= single.threads_max + 1
+  - fair.wait_p99_ms <= 50
+";
+
+    fn loaded() -> Loaded {
+        let (scenario, gate_lines) = parse(SOURCE).unwrap();
+        let (path, sha256) = (PathBuf::from("filtered.yaml"), String::new());
+        Loaded { scenario, path, source: SOURCE.to_owned(), sha256, gate_lines }
+    }
+
+    #[test]
+    fn filter_keeps_what_the_remaining_modes_can_answer_with_its_lines() {
+        let mut loaded = loaded();
+        let dropped = loaded.keep_modes(&["fair".to_owned()]).unwrap();
+        assert_eq!(dropped, ["single.starved_polls_max >= 1", "fair.threads_max <= single.threads_max + 1"]);
+        assert_eq!(loaded.scenario.gates, ["fair.starved_polls_max <= 1", "fair.wait_p99_ms <= 50"]);
+        assert_eq!(loaded.gate_lines, GateLines { demonstrates: vec![], gates: vec![10, 12] });
+        assert_eq!(loaded.scenario.modes.len(), 1);
+    }
+
+    #[test]
+    fn no_filter_keeps_everything() {
+        let mut filtered = loaded();
+        assert_eq!(filtered.keep_modes(&[]), Ok(Vec::new()));
+        assert_eq!(filtered, loaded());
+    }
+
+    #[test]
+    fn filter_by_an_unknown_mode_changes_nothing() {
+        let mut filtered = loaded();
+        let error = filtered.keep_modes(&["fare".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), "`filtered.yaml` has no mode `fare`; did you mean `fair`?");
+        assert_eq!(filtered, loaded());
+    }
+
+    #[test]
+    fn model_reads_what_it_writes() {
+        let scenario = loaded().scenario;
+        let text = serde_saphyr::to_string(&scenario).unwrap();
+        assert_eq!(serde_saphyr::from_str::<Scenario>(&text).unwrap(), scenario);
+    }
+}

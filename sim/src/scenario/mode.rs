@@ -63,7 +63,7 @@ impl Mode {
     }
 }
 
-/// The map form.
+/// A mode with a name and settings of its own.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CustomMode")]
