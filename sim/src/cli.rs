@@ -11,7 +11,6 @@ use crate::scenario::{LoadError, Loaded, Rendering, load};
 
 mod check;
 mod init;
-mod pending;
 mod report;
 mod run;
 mod schema;
@@ -71,8 +70,8 @@ impl Arguments {
             Command::Schema(arguments) => schema::schema(arguments),
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
-            Command::Worker => pending::worker(),
-            Command::Broker => pending::broker(),
+            Command::Worker => crate::worker::main(),
+            Command::Broker => crate::broker::mock::serve(),
         }
     }
 }
