@@ -108,7 +108,10 @@ impl Broker {
     ///
     /// # Errors
     /// If it does not answer, or a property is wrong.
-    pub fn connect_external(servers: &str, properties: &BTreeMap<String, String>) -> Result<Self, BrokerError> {
+    pub fn connect_external(
+        servers: &str,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Self, BrokerError> {
         External::connect(servers, properties).map(Self::External)
     }
 

@@ -32,7 +32,8 @@ pub struct Embedded {
 
 impl Embedded {
     pub(super) fn start(nodes: u32) -> Result<Self, BrokerError> {
-        let failed = |what: &str, error: &dyn std::fmt::Display| BrokerError::Embedded(format!("{what}: {error}"));
+        let failed =
+            |what: &str, error: &dyn std::fmt::Display| BrokerError::Embedded(format!("{what}: {error}"));
         let program = std::env::current_exe().map_err(|error| failed("cannot find this program", &error))?;
         let mut command = Command::new(program);
         command.arg("broker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -60,7 +61,10 @@ impl Embedded {
             endpoint: Endpoint {
                 bootstrap_servers: String::new(),
                 properties: BTreeMap::new(),
-                imposed: IMPOSED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                imposed: IMPOSED
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
             },
             nodes,
             version: String::new(),
@@ -125,10 +129,13 @@ impl Embedded {
     }
 
     fn order(&mut self, order: &Order) -> Result<Reply, BrokerError> {
-        let mut line = serde_json::to_string(order).map_err(|error| BrokerError::Embedded(error.to_string()))?;
+        let mut line =
+            serde_json::to_string(order).map_err(|error| BrokerError::Embedded(error.to_string()))?;
         line.push('\n');
         let orders = self.orders.as_mut().expect("only drop takes it");
-        orders.write_all(line.as_bytes()).map_err(|error| BrokerError::Embedded(format!("it is gone: {error}")))?;
+        orders
+            .write_all(line.as_bytes())
+            .map_err(|error| BrokerError::Embedded(format!("it is gone: {error}")))?;
         self.replies.recv_timeout(PATIENCE).map_err(|error| match error {
             RecvTimeoutError::Timeout => {
                 BrokerError::Embedded(format!("no answer to {order:?} within {} s", PATIENCE.as_secs()))

@@ -34,11 +34,12 @@ impl External {
         };
         let client: BaseConsumer =
             endpoint.client().create().map_err(|error| BrokerError::Property(error.to_string()))?;
-        let metadata = client.fetch_metadata(None, REACH_WITHIN).map_err(|error| BrokerError::Unreachable {
-            servers: servers.to_owned(),
-            within_s: REACH_WITHIN.as_secs(),
-            reason: error.to_string(),
-        })?;
+        let metadata =
+            client.fetch_metadata(None, REACH_WITHIN).map_err(|error| BrokerError::Unreachable {
+                servers: servers.to_owned(),
+                within_s: REACH_WITHIN.as_secs(),
+                reason: error.to_string(),
+            })?;
         let nodes = u32::try_from(metadata.brokers().len()).unwrap_or(u32::MAX);
         Ok(Self { endpoint, nodes, created: BTreeSet::new() })
     }
@@ -66,7 +67,8 @@ impl External {
                 NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1))
             })
             .collect();
-        let results = block_on(admin.create_topics(&new, &AdminOptions::new().request_timeout(Some(ADMIN_WITHIN))));
+        let results =
+            block_on(admin.create_topics(&new, &AdminOptions::new().request_timeout(Some(ADMIN_WITHIN))));
         let failed = |topic: &str, reason: String| BrokerError::Topic { topic: topic.to_owned(), reason };
         let results = results.map_err(|error| failed("(all)", error.to_string()))?;
         let mut first_failure = None;

@@ -43,12 +43,19 @@ pub(super) fn check(loads: &[TopicLoad], deadline: Duration) -> Result<(), FitEr
     for load in loads {
         let partitions = u64::from(load.partitions);
         let before = load.backlog + load.earlier;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and rates are not negative")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and rates are not negative"
+        )]
         let live = (load.rate_per_s * deadline.as_secs_f64()).ceil() as u64;
         let record = u64::from(load.value_bytes) + RECORD_OVERHEAD;
-        let bytes = before.div_ceil(partitions) * record + live.div_ceil(partitions) * (record + BATCH_OVERHEAD);
+        let bytes =
+            before.div_ceil(partitions) * record + live.div_ceil(partitions) * (record + BATCH_OVERHEAD);
         let batches = live.div_ceil(partitions);
-        for (unit, needed, limit) in [("bytes", bytes, PARTITION_BYTES), ("batches", batches, PARTITION_BATCHES)] {
+        for (unit, needed, limit) in
+            [("bytes", bytes, PARTITION_BYTES), ("batches", batches, PARTITION_BATCHES)]
+        {
             if needed > limit {
                 return Err(FitError {
                     topic: load.name.clone(),

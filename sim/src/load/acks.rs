@@ -7,7 +7,7 @@ use rdkafka::ClientContext;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
-use super::{Totals, TopicLoad, first_id};
+use super::{TopicLoad, Totals, first_id};
 use crate::event_log::{EventSink, monotonic_ns};
 
 /// Acknowledgements of one batch arrive in a burst; a longer pause begins a new event, so that each

@@ -96,7 +96,11 @@ impl Drop for LiveLoad {
 fn intervals(loads: &[TopicLoad]) -> Vec<u64> {
     let of_topic = |load: &TopicLoad| {
         let seconds = f64::from(load.partitions) / load.rate_per_s;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and saturates"
+        )]
         let interval = if load.rate_per_s > 0.0 { (seconds * 1e9) as u64 } else { 0 };
         std::iter::repeat_n(interval, load.partitions as usize)
     };

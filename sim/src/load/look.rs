@@ -50,7 +50,10 @@ pub fn verify_backlog(
     while missing > 0 && Instant::now() < until {
         let Some(result) = client.poll(Duration::from_millis(100)) else { continue };
         let message = result.map_err(|error| LoadError::Offsets(error.to_string()))?;
-        let id = message.payload().and_then(|value| value.first_chunk::<8>()).map_or(0, |id| u64::from_be_bytes(*id));
+        let id = message
+            .payload()
+            .and_then(|value| value.first_chunk::<8>())
+            .map_or(0, |id| u64::from_be_bytes(*id));
         let partition = message.partition().unsigned_abs();
         match &mut run {
             Some(((topic, known), sums)) if *known == partition && topic == message.topic() => {
@@ -66,7 +69,8 @@ pub fn verify_backlog(
     add(&mut seen, run);
     for ((topic, partition), (load, count)) in expected {
         let (found, sum) = seen.get(&(topic, partition)).copied().unwrap_or_default();
-        let wrong = |what| LoadError::ReadBack { topic: load.name.clone(), partition, found, expected: count, what };
+        let wrong =
+            |what| LoadError::ReadBack { topic: load.name.clone(), partition, found, expected: count, what };
         if found != count {
             return Err(wrong("came back"));
         }
@@ -152,7 +156,10 @@ pub fn broker_offsets(
                     partition,
                     log_start,
                     log_end,
-                    committed: entry.as_ref().and_then(|entry| entry.offset().to_raw()).filter(|&offset| offset >= 0),
+                    committed: entry
+                        .as_ref()
+                        .and_then(|entry| entry.offset().to_raw())
+                        .filter(|&offset| offset >= 0),
                     committed_known: entry.is_some_and(|entry| entry.error().is_ok()),
                 });
             }

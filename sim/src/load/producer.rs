@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairpoll_judge::event::Origin;
+use rdkafka::ClientContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext as _, ThreadedProducer};
 
 use super::acks::{Acks, Sent, slots};
 use super::live::LiveLoad;
@@ -18,10 +19,11 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(60);
 
 /// The one producer of a run: idempotent, partitions explicit.
 pub struct Producer {
-    endpoint: Endpoint,
     loads: Vec<TopicLoad>,
     acks: Arc<Acks>,
     bulk: ThreadedProducer<Shared>,
+    /// For live records; used up by [`Self::start_live`].
+    live: Option<ThreadedProducer<Shared>>,
     /// The next ordinal of each partition.
     next: Vec<u64>,
 }
@@ -50,9 +52,6 @@ impl rdkafka::producer::ProducerContext for SharedAcks {
     }
 }
 
-use rdkafka::ClientContext as _;
-use rdkafka::producer::ProducerContext as _;
-
 impl Producer {
     /// Connects. Acknowledged records are written to `sink`.
     ///
@@ -64,8 +63,14 @@ impl Producer {
         let acks = Arc::new(Acks::new(slots, sink));
         // Large batches: the embedded broker serves one per partition and fetch. No compression:
         // the scenario's sizes are the sizes on the wire.
-        let bulk = producer(endpoint, &acks, &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "20000")])?;
-        Ok(Self { endpoint: endpoint.clone(), loads, acks, bulk, next })
+        let bulk = producer(
+            endpoint,
+            &acks,
+            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "20000")],
+        )?;
+        // Records leave nearly one by one: a linger is part of the wait that is measured.
+        let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;
+        Ok(Self { loads, acks, bulk, live: Some(live), next })
     }
 
     /// Produces the records of an earlier life, or the backlog, and waits until all are
@@ -75,6 +80,10 @@ impl Producer {
     /// If the broker refuses records or does not acknowledge them in time.
     pub fn fill(&mut self, origin: Origin) -> Result<(), LoadError> {
         let mut slot = 0;
+        // The last record of each partition goes through the producer of live records: opening its
+        // connections, its producer id and the topics' metadata take it hundreds of milliseconds,
+        // by which the first live records would be late.
+        let mut last = Vec::new();
         for load in self.loads.clone() {
             let records = match origin {
                 Origin::Before => load.earlier,
@@ -82,26 +91,42 @@ impl Producer {
                 Origin::Live => 0,
             };
             for partition in 0..load.partitions {
-                for _ in 0..share(records, load.partitions, partition) {
-                    let now = monotonic_ns();
-                    let ordinal = self.next[slot];
-                    let sent = Sent { slot, ordinal, due_ns: now, sent_ns: now, interval_ns: 0, origin };
+                let count = share(records, load.partitions, partition);
+                for _ in 1..count {
+                    let sent = self.next_record(slot, origin);
                     send(&self.bulk, &self.acks, sent)?;
-                    self.next[slot] += 1;
+                }
+                if count > 0 {
+                    last.push(slot);
                 }
                 slot += 1;
             }
         }
-        flush(&self.bulk, &self.acks)
+        flush(&self.bulk, &self.acks)?;
+        let Some(live) = self.live.take() else { return Ok(()) };
+        for slot in last {
+            let sent = self.next_record(slot, origin);
+            send(&live, &self.acks, sent)?;
+        }
+        flush(&live, &self.acks)?;
+        self.live = Some(live);
+        Ok(())
     }
 
-    /// Produces at the topics' rates until [`LiveLoad::stop`].
+    fn next_record(&mut self, slot: usize, origin: Origin) -> Sent {
+        let now = monotonic_ns();
+        let ordinal = self.next[slot];
+        self.next[slot] += 1;
+        Sent { slot, ordinal, due_ns: now, sent_ns: now, interval_ns: 0, origin }
+    }
+
+    /// Produces at the topics' rates until [`LiveLoad::stop`]. Once.
     ///
     /// # Errors
-    /// If the client refuses a property or there is no thread.
+    /// If it was started before, or there is no thread.
     pub fn start_live(&mut self) -> Result<LiveLoad, LoadError> {
-        // Records leave nearly one by one: a linger is part of the wait that is measured.
-        let producer = producer(&self.endpoint, &self.acks, &[("linger.ms", "0.5")])?;
+        let producer =
+            self.live.take().ok_or_else(|| LoadError::Client("live load runs already".to_owned()))?;
         LiveLoad::start(producer, Arc::clone(&self.acks), &self.loads, self.next.clone())
     }
 
@@ -112,7 +137,11 @@ impl Producer {
     }
 }
 
-fn producer(endpoint: &Endpoint, acks: &Arc<Acks>, own: &[(&str, &str)]) -> Result<ThreadedProducer<Shared>, LoadError> {
+fn producer(
+    endpoint: &Endpoint,
+    acks: &Arc<Acks>,
+    own: &[(&str, &str)],
+) -> Result<ThreadedProducer<Shared>, LoadError> {
     let mut config = endpoint.client();
     config.set("enable.idempotence", "true").set("queue.buffering.max.messages", "1000000");
     config.set("queue.buffering.max.kbytes", "262144").set("delivery.timeout.ms", "30000");

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fairpoll_judge::gate::{Expression, ParseError};
+
 use super::Scenario;
 use super::check::expressions;
 use super::problem::Problem;
@@ -20,8 +22,10 @@ pub(super) fn check(scenario: &Scenario, tree: &Node, source: &str) -> Vec<Probl
     check_by(judge, scenario, tree, source)
 }
 
-fn judge(_expression: &str, _modes: &[&str], _topics: &[&str]) -> Result<(), Mistake> {
-    Ok(())
+fn judge(expression: &str, modes: &[&str], topics: &[&str]) -> Result<(), Mistake> {
+    Expression::parse(expression)
+        .and_then(|parsed| parsed.check(modes, topics))
+        .map_err(|ParseError { at, message, help }| Mistake { at, message, help })
 }
 
 fn check_by(

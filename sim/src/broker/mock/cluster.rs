@@ -42,7 +42,9 @@ impl Cluster {
 
     pub(super) fn bootstrap_servers(&self) -> String {
         // SAFETY: the cluster is valid and lends a NUL-terminated string.
-        unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(self.raw)) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(self.raw)) }
+            .to_string_lossy()
+            .into_owned()
     }
 
     pub(super) fn create_topic(&self, name: &str, partitions: u32, leader: u32) -> Result<(), String> {
@@ -53,7 +55,9 @@ impl Cluster {
         check(unsafe { sys::rd_kafka_mock_topic_create(self.raw, name.as_ptr(), partitions, 1) })?;
         for partition in 0..partitions {
             // SAFETY: as above.
-            check(unsafe { sys::rd_kafka_mock_partition_set_leader(self.raw, name.as_ptr(), partition, leader) })?;
+            check(unsafe {
+                sys::rd_kafka_mock_partition_set_leader(self.raw, name.as_ptr(), partition, leader)
+            })?;
         }
         Ok(())
     }
