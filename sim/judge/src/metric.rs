@@ -70,15 +70,15 @@ pub const METRICS: &[Metric] = &[
     count("share_min", "", Better::Higher, MODE)
         .is("smallest served/entitled over topics and 20 groups of consecutive polls"),
     wall("first_record_ms", "ms", Better::Lower, TOPIC)
-        .from_start()
+        .since_start()
         .is("worker's start to the topic's first record in a batch"),
     wall("complete_input_ms", "ms", Better::Lower, MODE)
-        .from_start()
+        .since_start()
         .is("worker's start until every topic that has data has delivered a record"),
     wall("output_gap_ms_max", "ms", Better::Lower, MODE)
         .is("longest stretch in which every topic had data and no new complete input could be formed"),
-    wall("join_ms", "ms", Better::Lower, MODE).from_start().is("worker's start to every partition assigned"),
-    wall("ready_ms", "ms", Better::Lower, MODE).from_start().is("every partition assigned to first batch"),
+    wall("join_ms", "ms", Better::Lower, MODE).since_start().is("worker's start to every partition assigned"),
+    wall("ready_ms", "ms", Better::Lower, MODE).since_start().is("every partition assigned to first batch"),
     wall("drain_s", "s", Better::Lower, BOTH).is("first batch to the last backlog record delivered"),
     wall("overhead_s", "s", Better::Lower, MODE).is("drain_s minus the injected processing time"),
     wall("records_per_s", "1/s", Better::Higher, MODE).is("records delivered per second of drain"),
@@ -182,7 +182,7 @@ impl Metric {
         self
     }
 
-    const fn from_start(mut self) -> Self {
+    const fn since_start(mut self) -> Self {
         self.start_based = true;
         self
     }
