@@ -239,6 +239,9 @@ pub struct TopicFacts {
     pub backlog: u64,
     /// Records per second while the run lasts.
     pub rate_per_s: f64,
+    /// Size of a record's value, bytes; absent in logs that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_bytes: Option<u32>,
     /// False where the scenario makes it fail for good: nothing of it can be delivered.
     pub deliverable: bool,
 }

@@ -6,11 +6,18 @@
 //!
 //! * [`protocol`]: what a worker process is told and what it answers.
 //! * [`event`]: the log of a run, one event per poll, never one per record.
+//! * [`audit`]: what became of every record.
+//! * [`metric`]: the one table of what is measured. [`gate`]: the language that judges it.
 //! * [`summary`], [`timeline`]: what the judgement says, in numbers and in pictures' data.
 //! * [`manifest`]: on what machine and with which versions the log came to be.
 
+pub mod audit;
 pub mod event;
+pub mod gate;
 pub mod manifest;
+pub mod metric;
 pub mod protocol;
 pub mod summary;
+#[cfg(test)]
+mod testing;
 pub mod timeline;

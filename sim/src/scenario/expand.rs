@@ -86,6 +86,7 @@ impl Scenario {
             weight: plan.weight,
             backlog: plan.backlog,
             rate_per_s: plan.rate_per_s,
+            value_bytes: Some(plan.value_bytes),
             deliverable: !fails_for_good,
         }
     }

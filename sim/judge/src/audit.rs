@@ -1,0 +1,192 @@
+//! The auditor: what became of every record that the broker acknowledged.
+//!
+//! It reconstructs the truth from [`Body::Produced`], compares it with what the worker's polls
+//! delivered and with the committed offsets that the harness read from the broker, and uses no
+//! code of any consumer. All of it is arithmetic on ranges of offsets; no record is touched singly.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Body, Event, Header, Outcome};
+use crate::protocol::WorkerLine;
+use crate::summary::Audit;
+
+mod findings;
+mod intervals;
+mod partition;
+#[cfg(test)]
+mod tests;
+
+use findings::Findings;
+use intervals::Intervals;
+use partition::{Batch, Circumstances, Delivery, Final, Name, Partition};
+
+/// The auditor's report on one run of one mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// Counts and findings.
+    pub audit: Audit,
+    /// Why the run decides nothing, whatever the counts say: holes in the measurement.
+    pub flaws: Vec<String>,
+    /// Counts of [`Audit`] that could not be established, by name; they stand at 0 there and
+    /// must be left out of the metrics.
+    pub unknown: Vec<&'static str>,
+}
+
+/// Audits one run of one mode; `events` are its events in the log's order.
+///
+/// *Delivered* is what a poll returned, in any life of the consumer. *Processed* is what was
+/// returned by a poll whose number the same life's `processed` reached.
+#[must_use]
+pub fn audit(header: &Header, events: &[Event]) -> AuditReport {
+    let mut run = Run::default();
+    for event in events {
+        run.take(&event.body);
+    }
+    run.finish(header)
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    partitions: BTreeMap<(String, u32), Partition>,
+    lives: BTreeMap<u32, Life>,
+    flaws: Vec<String>,
+    finished: bool,
+}
+
+#[derive(Debug, Default)]
+struct Life {
+    seq: u64,
+    returned_ns: u64,
+    processed: Option<u64>,
+    assignments: BTreeMap<(String, u32), u32>,
+    polls_said: Option<u64>,
+}
+
+impl Run {
+    fn take(&mut self, body: &Body) {
+        match body {
+            Body::Produced { topic, partition, first_offset, count, first_id, .. } => {
+                let end = first_offset.saturating_add_unsigned(*count);
+                self.partition(topic, *partition).produced.push(Batch {
+                    start: *first_offset,
+                    end,
+                    first_id: *first_id,
+                });
+            }
+            Body::WorkerStarted { life, .. } => {
+                self.lives.entry(*life).or_default();
+            }
+            Body::Worker { life, line } => self.line(*life, line),
+            Body::BrokerOffsets { topic, partition, log_start, committed, committed_known, .. } => {
+                let committed = committed_known.then_some(committed.unwrap_or(0));
+                self.partition(topic, *partition).broker = Some(Final { log_start: *log_start, committed });
+            }
+            Body::Flaw { what } => self.flaws.push(what.clone()),
+            Body::RunEnded { outcome } => self.finished = *outcome == Outcome::Finished,
+            _ => {}
+        }
+    }
+
+    fn partition(&mut self, topic: &str, partition: u32) -> &mut Partition {
+        self.partitions.entry((topic.to_owned(), partition)).or_default()
+    }
+
+    fn line(&mut self, number: u32, line: &WorkerLine) {
+        let life = self.lives.entry(number).or_default();
+        match line {
+            WorkerLine::Assigned { partitions, .. } => {
+                for owned in partitions {
+                    *life.assignments.entry((owned.topic.clone(), owned.partition)).or_default() += 1;
+                }
+            }
+            WorkerLine::Processed { seq, .. } => life.processed = life.processed.max(Some(*seq)),
+            WorkerLine::Bye { polls, .. } => life.polls_said = Some(*polls),
+            WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges } => {
+                if *seq != life.seq + 1 {
+                    let expected = life.seq + 1;
+                    self.flaws.push(format!(
+                        "poll {expected} of life {number} is missing in the log: poll {seq} came next"
+                    ));
+                }
+                if t_return_ns < t_begin_ns || *t_begin_ns < life.returned_ns {
+                    self.flaws.push(format!("poll {seq} of life {number}: its clock runs backwards"));
+                }
+                life.seq = *seq;
+                life.returned_ns = *t_return_ns;
+                for range in ranges {
+                    let end = range.first.saturating_add_unsigned(range.count);
+                    if range.count == 0 || range.last.checked_add(1) != Some(end) {
+                        self.flaws.push(format!(
+                            "poll {seq} of life {number} says {} records for offsets {}–{} of {} partition {}",
+                            range.count, range.first, range.last, range.topic, range.partition
+                        ));
+                    }
+                    let key = (range.topic.clone(), range.partition);
+                    let assignment = life.assignments.get(&key).copied().unwrap_or(0);
+                    self.partitions.entry(key).or_default().delivered.push(Delivery {
+                        start: range.first,
+                        end,
+                        id_sum: range.id_sum,
+                        life: number,
+                        assignment,
+                        seq: *seq,
+                        processed: false,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(mut self, header: &Header) -> AuditReport {
+        for (number, life) in &self.lives {
+            match life.polls_said {
+                Some(said) if said != life.seq => self.flaws.push(format!(
+                    "life {number} says it made {said} polls, the log has {}: its last lines are missing",
+                    life.seq
+                )),
+                None if self.finished => {
+                    self.flaws.push(format!("life {number} ended without its closing line"));
+                }
+                _ => {}
+            }
+        }
+        let circumstances = Circumstances {
+            processing_known: self.lives.values().all(|life| life.processed.is_some() || life.seq == 0),
+            stopped_cleanly: self.lives.values().next_back().is_some_and(|life| life.polls_said.is_some()),
+        };
+        let mut report = AuditReport::default();
+        let mut findings = Findings::default();
+        let mut commits_known = circumstances.processing_known;
+        for ((topic, number), partition) in &mut self.partitions {
+            for delivery in &mut partition.delivered {
+                let processed = self.lives.get(&delivery.life).and_then(|life| life.processed);
+                delivery.processed = processed.is_some_and(|last| delivery.seq <= last);
+            }
+            let name = Name { topic, partition: *number };
+            let facts = header.topics.iter().find(|facts| facts.name == *topic);
+            let broker = partition.broker;
+            commits_known &= broker.is_some_and(|broker| broker.committed.is_some());
+            partition.audit(name, facts, circumstances, &mut report.audit, &mut findings);
+            let overlap = Intervals::repeated(partition.produced.iter().map(|b| (b.start, b.end)).collect());
+            if let Some(offset) = overlap.first() {
+                self.flaws.push(format!("{name}: the producer reports offset {offset} twice"));
+            }
+            // The embedded broker forgets silently; elsewhere retention is the cluster's own.
+            if let Some(evicted) = broker.map(|broker| broker.log_start).filter(|start| *start > 0)
+                && header.broker == "embedded"
+            {
+                self.flaws.push(format!(
+                    "{name}: the embedded broker evicted the records below offset {evicted}; \
+                     lower the backlog or use another broker"
+                ));
+            }
+        }
+        if !commits_known {
+            report.unknown.extend(["committed_past_gap", "committed_behind"]);
+        }
+        report.audit.findings = findings.sentences();
+        report.flaws = self.flaws;
+        report
+    }
+}

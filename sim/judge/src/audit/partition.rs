@@ -1,0 +1,285 @@
+//! One partition's truth and what became of it.
+
+use crate::event::TopicFacts;
+use crate::summary::Audit;
+
+use super::findings::{Finding, Findings, offsets};
+use super::intervals::Intervals;
+
+/// Records that the broker acknowledged: offsets `start..end`, ids from `first_id` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) first_id: u64,
+}
+
+/// Records that a poll returned: offsets `start..end`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivery {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) id_sum: u64,
+    pub(super) life: u32,
+    /// How many assignments of the partition this life had seen.
+    pub(super) assignment: u32,
+    pub(super) seq: u64,
+    pub(super) processed: bool,
+}
+
+/// What the broker said of a partition after the run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Final {
+    pub(super) log_start: i64,
+    /// `None`: it could not be asked for. `Some(0)` where the group has none.
+    pub(super) committed: Option<i64>,
+}
+
+/// A partition.
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    pub(super) produced: Vec<Batch>,
+    /// In the order of delivery, life by life.
+    pub(super) delivered: Vec<Delivery>,
+    pub(super) broker: Option<Final>,
+}
+
+/// How the auditor names a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: u32,
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} partition {}", self.topic, self.partition)
+    }
+}
+
+/// What holds for all partitions of the run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// The worker said what it processed.
+    pub(super) processing_known: bool,
+    /// The last life stopped as it should: what it processed is to be committed.
+    pub(super) stopped_cleanly: bool,
+}
+
+impl Partition {
+    /// Adds this partition to the audit.
+    pub(super) fn audit(
+        &mut self,
+        name: Name<'_>,
+        facts: Option<&TopicFacts>,
+        circumstances: Circumstances,
+        audit: &mut Audit,
+        findings: &mut Findings,
+    ) {
+        self.produced.sort_unstable_by_key(|batch| batch.start);
+        let produced = Intervals::union(self.produced.iter().map(|batch| (batch.start, batch.end)).collect());
+        let spans = || self.delivered.iter().map(|delivery| (delivery.start, delivery.end));
+        let delivered = Intervals::union(spans().collect());
+        self.missing(name, facts, &produced.without(&delivered), audit, findings);
+        self.repeated(name, &Intervals::repeated(spans().collect()).and(&produced), audit, findings);
+        self.order(name, audit, findings);
+        self.payloads(name, audit, findings);
+        if circumstances.processing_known {
+            self.commits(name, &produced, circumstances, audit, findings);
+        }
+    }
+
+    /// Never delivered: lost below the committed offset, skipped below the log's start,
+    /// undelivered otherwise.
+    fn missing(
+        &self,
+        name: Name<'_>,
+        facts: Option<&TopicFacts>,
+        missing: &Intervals,
+        audit: &mut Audit,
+        findings: &mut Findings,
+    ) {
+        let log_start = self.broker.map_or(i64::MIN, |broker| broker.log_start);
+        let committed = self.broker.and_then(|broker| broker.committed).unwrap_or(i64::MIN);
+        let skipped = missing.below(log_start);
+        audit.skipped_by_retention += skipped.count();
+        for &(start, end) in skipped.ranges() {
+            findings.add(Finding::SkippedByRetention, || {
+                format!(
+                    "skipped by retention: {name} {}, below the log's start {log_start}",
+                    offsets(start, end)
+                )
+            });
+        }
+        let there = missing.from(log_start);
+        let lost = there.below(committed);
+        audit.lost += lost.count();
+        for &(start, end) in lost.ranges() {
+            findings.add(Finding::Lost, || {
+                format!(
+                    "lost: {name} {}, acknowledged, never delivered and below the committed offset {committed}{}",
+                    offsets(start, end),
+                    self.neighbour(start)
+                )
+            });
+        }
+        if facts.is_some_and(|facts| !facts.deliverable) {
+            return;
+        }
+        let undelivered = there.from(committed);
+        audit.undelivered += undelivered.count();
+        for &(start, end) in undelivered.ranges() {
+            findings.add(Finding::Undelivered, || {
+                format!(
+                    "undelivered: {name} {}, acknowledged and never delivered{}",
+                    offsets(start, end),
+                    self.neighbour(start)
+                )
+            });
+        }
+    }
+
+    /// Where to look for a missing record: the poll that ended just before it.
+    fn neighbour(&self, start: i64) -> String {
+        match self.delivered.iter().find(|delivery| delivery.end == start) {
+            Some(delivery) => format!("; poll {}{} ended before it", delivery.seq, life(delivery.life)),
+            None => String::new(),
+        }
+    }
+
+    fn repeated(&self, name: Name<'_>, again: &Intervals, audit: &mut Audit, findings: &mut Findings) {
+        audit.duplicated += again.count();
+        for &(start, end) in again.ranges() {
+            findings.add(Finding::Duplicated, || {
+                // The polls of the first offset; of a long stretch others may follow.
+                let polls: Vec<String> = self
+                    .delivered
+                    .iter()
+                    .filter(|delivery| delivery.start <= start && start < delivery.end)
+                    .map(|delivery| format!("{}{}", delivery.seq, life(delivery.life)))
+                    .take(3)
+                    .collect();
+                format!("duplicated: {name} {}, in polls {}", offsets(start, end), polls.join(" and "))
+            });
+        }
+    }
+
+    /// Within one life and assignment each record lies above all before it.
+    fn order(&self, name: Name<'_>, audit: &mut Audit, findings: &mut Findings) {
+        let mut current = None;
+        let mut next = i64::MIN;
+        for delivery in &self.delivered {
+            if current != Some((delivery.life, delivery.assignment)) {
+                current = Some((delivery.life, delivery.assignment));
+                next = i64::MIN;
+            }
+            let late_end = delivery.end.min(next);
+            if delivery.start < late_end {
+                audit.out_of_order += late_end.abs_diff(delivery.start);
+                findings.add(Finding::OutOfOrder, || {
+                    format!(
+                        "out of order: {name} {} in poll {}{}, after offset {}",
+                        offsets(delivery.start, late_end),
+                        delivery.seq,
+                        life(delivery.life),
+                        next - 1
+                    )
+                });
+            }
+            next = next.max(delivery.end);
+        }
+    }
+
+    /// The ids read from the payloads must add up to those that were produced at the offsets. Of
+    /// a range whose sum is wrong no record can be trusted: all count.
+    fn payloads(&self, name: Name<'_>, audit: &mut Audit, findings: &mut Findings) {
+        for delivery in &self.delivered {
+            let (produced, id_sum) = self.expected(delivery.start, delivery.end);
+            let count = delivery.end.abs_diff(delivery.start);
+            if produced < count {
+                audit.corrupted += count - produced;
+                findings.add(Finding::Corrupted, || {
+                    format!(
+                        "corrupted: {name} {} in poll {}{}: {} of them were never produced",
+                        offsets(delivery.start, delivery.end),
+                        delivery.seq,
+                        life(delivery.life),
+                        count - produced
+                    )
+                });
+            } else if id_sum != delivery.id_sum {
+                audit.corrupted += count;
+                findings.add(Finding::Corrupted, || {
+                    format!(
+                        "corrupted: {name} {} in poll {}{}: the payloads' ids add up to {}, the produced ones to {id_sum}",
+                        offsets(delivery.start, delivery.end),
+                        delivery.seq,
+                        life(delivery.life),
+                        delivery.id_sum
+                    )
+                });
+            }
+        }
+    }
+
+    /// How many of the offsets were produced, and the sum of their ids modulo 2⁶⁴.
+    fn expected(&self, start: i64, end: i64) -> (u64, u64) {
+        let from = self.produced.partition_point(|batch| batch.end <= start);
+        let (mut count, mut sum) = (0_u64, 0_u64);
+        for batch in self.produced[from..].iter().take_while(|batch| batch.start < end) {
+            let (a, b) = (batch.start.max(start), batch.end.min(end));
+            let n = b.abs_diff(a);
+            let id = batch.first_id.wrapping_add(a.abs_diff(batch.start));
+            // n(n−1)/2 needs 127 bits before the division.
+            let triangle = u128::from(n) * u128::from(n.saturating_sub(1)) / 2;
+            #[expect(clippy::cast_possible_truncation, reason = "the sum is modulo 2⁶⁴")]
+            let triangle = triangle as u64;
+            count += n;
+            sum = sum.wrapping_add(n.wrapping_mul(id)).wrapping_add(triangle);
+        }
+        (count, sum)
+    }
+
+    fn commits(
+        &self,
+        name: Name<'_>,
+        produced: &Intervals,
+        circumstances: Circumstances,
+        audit: &mut Audit,
+        findings: &mut Findings,
+    ) {
+        let Some(Final { log_start, committed: Some(committed) }) = self.broker else { return };
+        let done = self.delivered.iter().filter(|delivery| delivery.processed);
+        let processed = Intervals::union(done.map(|delivery| (delivery.start, delivery.end)).collect());
+        // What retention removed is no gap of the consumer's.
+        let open = produced.from(log_start).without(&processed);
+        let past = open.below(committed);
+        audit.committed_past_gap += past.count();
+        if let Some(gap) = past.first() {
+            findings.add(Finding::CommittedPastGap, || {
+                format!(
+                    "committed past a gap: {name} is committed up to {committed}, but offset {gap} was not processed \
+                     ({} records in all)",
+                    past.count()
+                )
+            });
+        }
+        if circumstances.stopped_cleanly {
+            let behind = processed.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
+            audit.committed_behind += behind.count();
+            if let Some(first) = behind.first() {
+                findings.add(Finding::CommittedBehind, || {
+                    format!(
+                        "committed behind: {name} is committed up to {committed}, though {} records from offset {first} \
+                         on were processed before the stop",
+                        behind.count()
+                    )
+                });
+            }
+        }
+    }
+}
+
+fn life(life: u32) -> String {
+    if life > 1 { format!(" of life {life}") } else { String::new() }
+}
