@@ -11,6 +11,7 @@ use crate::scenario::{LoadError, Loaded, Rendering, load};
 
 mod check;
 mod init;
+mod logging;
 mod report;
 mod run;
 mod schema;
@@ -64,6 +65,8 @@ impl Arguments {
     /// Does what was asked, on this thread.
     #[must_use]
     pub fn dispatch(&self) -> ExitCode {
+        // A worker's start-up line says which mode really runs, and why; the runner keeps it.
+        logging::install(if matches!(self.command, Command::Worker) { "info" } else { "warn" });
         match &self.command {
             Command::Run(arguments) => run::run(arguments),
             Command::Check(arguments) => check::check(arguments),
