@@ -1,6 +1,8 @@
 //! librdkafka's mock cluster behind safe calls.
 
 use std::ffi::{CStr, CString};
+use std::thread;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
@@ -12,6 +14,7 @@ const FETCH: i16 = 1;
 /// A cluster of mock brokers on loopback ports.
 pub(super) struct Cluster {
     raw: *mut sys::rd_kafka_mock_cluster_t,
+    nodes: i32,
     // The cluster lives on this handle's main thread; dropped after it.
     _owner: BaseProducer<DefaultProducerContext>,
 }
@@ -37,7 +40,7 @@ impl Cluster {
         }
         // SAFETY: the cluster was just made. By default a group waits 3 s for more members.
         unsafe { sys::rd_kafka_mock_group_initial_rebalance_delay_ms(raw, 0) };
-        Ok(Self { raw, _owner: owner })
+        Ok(Self { raw, nodes, _owner: owner })
     }
 
     pub(super) fn bootstrap_servers(&self) -> String {
@@ -53,18 +56,25 @@ impl Cluster {
         let leader = i32::try_from(leader).map_err(|error| error.to_string())?;
         // SAFETY: cluster and name are valid; the name is copied.
         check(unsafe { sys::rd_kafka_mock_topic_create(self.raw, name.as_ptr(), partitions, 1) })?;
+        breathe();
+        if self.nodes == 1 {
+            // Nobody else can lead.
+            return Ok(());
+        }
         for partition in 0..partitions {
             // SAFETY: as above.
             check(unsafe {
                 sys::rd_kafka_mock_partition_set_leader(self.raw, name.as_ptr(), partition, leader)
             })?;
+            breathe();
         }
         Ok(())
     }
 
-    /// The node answers so many of its next fetches, and whatever is asked with them, with an error
-    /// that clients report to the application: they take leader changes and missing topics as
-    /// passing, and this one as the topic's.
+    /// The node answers so many of its next fetches with UNKNOWN_SERVER_ERROR. librdkafka reports
+    /// it to the application and tries again after `fetch.error.backoff.ms`; leader changes and
+    /// missing topics it keeps to itself, and after a failed authorization it waits ten times as
+    /// long, so that a fault would last longer than it was asked to.
     pub(super) fn fail_fetches(&self, node: u32, times: usize) {
         let no_delay: std::ffi::c_int = 0;
         for _ in 0..times {
@@ -75,7 +85,7 @@ impl Cluster {
                     node.cast_signed(),
                     FETCH,
                     1,
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as std::ffi::c_int,
+                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN as std::ffi::c_int,
                     no_delay,
                 );
             }
@@ -96,6 +106,12 @@ impl Drop for Cluster {
         // SAFETY: not used after this, and its owner is still there.
         unsafe { sys::rd_kafka_mock_cluster_destroy(self.raw) }
     }
+}
+
+/// The mock's thread loses the wake-up of an order that comes right behind another, and sees it
+/// only at its next look, up to a second later.
+fn breathe() {
+    thread::sleep(Duration::from_millis(2));
 }
 
 fn check(code: sys::rd_kafka_resp_err_t) -> Result<(), String> {
