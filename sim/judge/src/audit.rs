@@ -37,7 +37,7 @@ pub struct AuditReport {
 /// *Delivered* is what a poll returned, in any life of the consumer. *Processed* is what was
 /// returned by a poll whose number the same life's `processed` reached.
 #[must_use]
-pub fn audit(header: &Header, events: &[Event]) -> AuditReport {
+pub fn audit(header: &Header, events: &[&Event]) -> AuditReport {
     let mut run = Run::default();
     for event in events {
         run.take(&event.body);

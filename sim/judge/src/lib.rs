@@ -6,18 +6,24 @@
 //!
 //! * [`protocol`]: what a worker process is told and what it answers.
 //! * [`event`]: the log of a run, one event per poll, never one per record.
-//! * [`audit`]: what became of every record.
+//! * [`audit`]: what became of every record. [`analysis`]: metrics and the course of a run.
 //! * [`metric`]: the one table of what is measured. [`gate`]: the language that judges it.
+//! * [`judge`]: all of it, from a log to a verdict.
 //! * [`summary`], [`timeline`]: what the judgement says, in numbers and in pictures' data.
 //! * [`manifest`]: on what machine and with which versions the log came to be.
 
+pub mod analysis;
 pub mod audit;
 pub mod event;
 pub mod gate;
+pub mod judge;
 pub mod manifest;
 pub mod metric;
 pub mod protocol;
+mod schema;
 pub mod summary;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
+
+pub use schema::schemas;

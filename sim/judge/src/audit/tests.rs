@@ -20,7 +20,7 @@ fn clean() -> Log {
 }
 
 fn report(log: &Log) -> AuditReport {
-    audit(&log.header, &log.events)
+    audit(&log.header, &log.events.iter().collect::<Vec<_>>())
 }
 
 fn split(range: &DeliveredRange, log: &Log, pieces: &[(i64, u64)]) -> Vec<DeliveredRange> {
@@ -278,12 +278,14 @@ fn offsets_at_the_edge_of_the_number_range_do_not_panic() {
     assert!(!report(&log).flaws.is_empty());
 }
 
+type RandomPoll = (bool, Vec<(i64, u64)>);
+
 /// One partition's random life: batches produced, ranges delivered per poll, polls processed.
 #[derive(Debug, Clone)]
 struct Schedule {
     batches: Vec<u64>,
     /// Per life and poll: ranges (first, count), and whether an assignment came before the poll.
-    lives: Vec<Vec<(bool, Vec<(i64, u64)>)>>,
+    lives: Vec<Vec<RandomPoll>>,
     processed: Vec<u64>,
     committed: Option<i64>,
     log_start: i64,

@@ -16,8 +16,8 @@ fn mistake(text: &str) -> (String, String, String) {
 fn figures() -> BTreeMap<String, ModeSummary> {
     let mode = |scale: f64| {
         let metrics = [("drain_s", 2.0), ("starved_polls_max", 1.0), ("connections_max", 3.0), ("lost", 0.0)];
-        let mut summary = ModeSummary::default();
-        summary.metrics = metrics.map(|(name, value)| (name.to_owned(), value * scale)).into();
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value * scale)).into();
+        let mut summary = ModeSummary { metrics, ..ModeSummary::default() };
         for (index, topic) in TOPICS.iter().enumerate() {
             #[expect(clippy::cast_precision_loss, reason = "three topics")]
             let polls = index as f64 * scale;

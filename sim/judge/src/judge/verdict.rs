@@ -1,0 +1,150 @@
+//! From figures to a verdict and its reasons.
+
+use std::collections::BTreeSet;
+
+use crate::analysis::RunAnalysis;
+use crate::audit::AuditReport;
+use crate::event::{Header, Outcome};
+use crate::gate::Expression;
+use crate::summary::{Audit, GateResult, GateVerdict, Verdict};
+
+// A wait is measured from the scheduled send, so a late generator lengthens every wait; the
+// tightest gates ask for 50 ms, and 20 ms of a generator's own would be two fifths of that.
+const PRODUCER_LATE_MS_MAX: f64 = 20.0;
+
+/// Collects reasons.
+#[derive(Debug, Default)]
+pub(super) struct Reasons {
+    failures: Vec<String>,
+    doubts: Vec<String>,
+    /// Modes of which a run is missing or broke off: what they lack accuses nobody.
+    broken: BTreeSet<String>,
+}
+
+impl Reasons {
+    /// Weighs one run of a mode.
+    pub(super) fn run(
+        &mut self,
+        header: &Header,
+        what: &str,
+        mode: &str,
+        run: &RunAnalysis,
+        report: &AuditReport,
+    ) {
+        let audit = &report.audit;
+        match &run.outcome {
+            Some(Outcome::Finished) => {}
+            Some(Outcome::Deadline) => self.failures.push(format!(
+                "{what}: the deadline passed, {} records undelivered; raise stop.deadline_s or lower the load",
+                audit.undelivered + audit.lost
+            )),
+            Some(Outcome::Failed { what: why }) => self.breaks(mode, format!("{what} failed: {why}")),
+            Some(Outcome::Interrupted) => self.breaks(mode, format!("{what} was interrupted")),
+            None => self.breaks(mode, format!("{what} has no end in the log")),
+        }
+        let complete = matches!(run.outcome, Some(Outcome::Finished | Outcome::Deadline));
+        for (name, count) in faults(audit, complete, header.duplicates_legal) {
+            let finding = audit.findings.iter().find(|finding| finding.starts_with(name));
+            let example = finding.map(|finding| format!(", for example: {finding}")).unwrap_or_default();
+            self.failures.push(format!("{what}: {count} records {name}{example}"));
+        }
+        if audit.skipped_by_retention > 0 {
+            self.doubts.push(format!(
+                "{what}: the broker removed {} records before they could be read; lengthen its retention",
+                audit.skipped_by_retention
+            ));
+        }
+        self.doubts.extend(report.flaws.iter().map(|flaw| format!("{what}: {flaw}")));
+    }
+
+    /// A mode has fewer runs than the header says.
+    pub(super) fn missing(&mut self, mode: &str, found: usize, expected: u32) {
+        self.breaks(mode, format!("{mode}: the log has {found} of {expected} runs"));
+    }
+
+    fn breaks(&mut self, mode: &str, why: String) {
+        self.broken.insert(mode.to_owned());
+        self.doubts.push(why);
+    }
+
+    /// Live records were handed over late, and some expression uses waits.
+    pub(super) fn late(&mut self, what: &str, late_ms: Option<f64>) {
+        if let Some(late_ms) = late_ms.filter(|late_ms| *late_ms > PRODUCER_LATE_MS_MAX) {
+            self.doubts.push(format!(
+                "{what}: live records were handed over {late_ms:.0} ms late (99th percentile; {PRODUCER_LATE_MS_MAX} are \
+                 allowed): the machine is too busy to measure waits; lower rate_per_s or free it"
+            ));
+        }
+    }
+
+    /// Weighs the gates.
+    pub(super) fn gates(&mut self, gates: &[GateResult]) {
+        for gate in gates {
+            let about_broken = self.is_about_broken(gate);
+            let reason = match gate.verdict {
+                GateVerdict::Pass | GateVerdict::Indicative => continue,
+                GateVerdict::Fail | GateVerdict::Absent if about_broken => continue,
+                GateVerdict::Fail => format!("gate failed: {}{}", gate.expression, sides(gate)),
+                GateVerdict::Absent => format!("gate without figures: {}", gate.expression),
+            };
+            let detail = gate.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            self.failures.push(reason + &detail);
+        }
+    }
+
+    /// Weighs the proofs that the scenario can tell anything.
+    pub(super) fn demonstrates(&mut self, proofs: &[GateResult]) {
+        for proof in proofs.iter().filter(|proof| proof.holds != Some(true)) {
+            let why = proof.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            self.doubts.push(format!(
+                "the scenario cannot tell the modes apart: {} does not hold{}{why}",
+                proof.expression,
+                sides(proof)
+            ));
+        }
+    }
+
+    fn is_about_broken(&self, gate: &GateResult) -> bool {
+        Expression::parse(&gate.expression)
+            .is_ok_and(|expression| expression.modes().iter().any(|mode| self.broken.contains(*mode)))
+    }
+
+    /// A failure outweighs every doubt: what is broken is broken, however well it was measured.
+    pub(super) fn verdict(self) -> (Verdict, Vec<String>) {
+        let verdict = match (self.failures.is_empty(), self.doubts.is_empty()) {
+            (false, _) => Verdict::Fail,
+            (true, false) => Verdict::Inconclusive,
+            (true, true) => Verdict::Pass,
+        };
+        (verdict, self.failures.into_iter().chain(self.doubts).collect())
+    }
+}
+
+/// What the auditor's counts accuse the consumer of, by the findings' names. Of a run that broke
+/// off, records may be missing because their lines are.
+fn faults(audit: &Audit, complete: bool, duplicates_legal: bool) -> Vec<(&'static str, u64)> {
+    let always = [
+        ("corrupted", audit.corrupted),
+        ("out of order", audit.out_of_order),
+        ("duplicated", if duplicates_legal { 0 } else { audit.duplicated }),
+    ];
+    let if_complete = [
+        ("lost", audit.lost),
+        ("committed past a gap", audit.committed_past_gap),
+        ("undelivered", audit.undelivered),
+        ("committed behind", audit.committed_behind),
+    ];
+    let taken = if complete { if_complete.len() } else { 0 };
+    always.into_iter().chain(if_complete.into_iter().take(taken)).filter(|(_, count)| *count > 0).collect()
+}
+
+fn sides(gate: &GateResult) -> String {
+    match (gate.left, gate.right) {
+        (Some(left), Some(right)) => format!(" ({} against {})", rounded(left), rounded(right)),
+        _ => String::new(),
+    }
+}
+
+fn rounded(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+}
