@@ -20,6 +20,7 @@ pub mod judge;
 pub mod manifest;
 pub mod metric;
 pub mod protocol;
+pub mod report;
 mod schema;
 pub mod summary;
 #[cfg(test)]

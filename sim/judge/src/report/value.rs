@@ -1,0 +1,54 @@
+//! Numbers as people read them.
+
+/// A value with as many digits as carry meaning: counts whole, small figures with decimals.
+pub(super) fn show(value: f64) -> String {
+    let magnitude = value.abs();
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    if value.fract() == 0.0 || magnitude >= 1_000.0 {
+        return grouped(value);
+    }
+    match magnitude {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// Thousands apart by a thin gap: 320,900.
+fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// A value that may be absent.
+pub(super) fn show_option(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), show)
+}
+
+/// Milliseconds in the unit that fits: `14 ms`, `2.2 s`.
+pub(super) fn duration_ms(ms: f64) -> String {
+    if ms >= 1_000.0 { format!("{:.1} s", ms / 1_000.0) } else { format!("{ms:.0} ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_the_digits_that_carry_meaning() {
+        let shown: Vec<String> = [0.0, 3.0, 320_900.0, 1234.5, 123.4, 12.34, 1.234, 0.0456].map(show).into();
+        assert_eq!(shown, ["0", "3", "320,900", "1,234", "123", "12.3", "1.23", "0.046"]);
+        assert_eq!(show_option(None), "–");
+        assert_eq!((duration_ms(14.2), duration_ms(2_240.0)), ("14 ms".to_owned(), "2.2 s".to_owned()));
+    }
+}
