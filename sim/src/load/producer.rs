@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairpoll_judge::event::Origin;
-use rdkafka::ClientContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use super::acks::{Acks, Sent, slots};
 use super::live::LiveLoad;
@@ -61,12 +60,13 @@ impl Producer {
         let slots = slots(&loads);
         let next = vec![0; slots.len()];
         let acks = Arc::new(Acks::new(slots, sink));
-        // Large batches: the embedded broker serves one per partition and fetch. No compression:
-        // the scenario's sizes are the sizes on the wire.
+        // The embedded broker serves one batch per partition and fetch: small ones would make it
+        // slow, large ones would each take the consumer tens of milliseconds to parse, in which it
+        // fetches nothing else. No compression: the scenario's sizes are the sizes on the wire.
         let bulk = producer(
             endpoint,
             &acks,
-            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "20000")],
+            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "2000")],
         )?;
         // Records leave nearly one by one: a linger is part of the wait that is measured.
         let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;
@@ -80,10 +80,11 @@ impl Producer {
     /// If the broker refuses records or does not acknowledge them in time.
     pub fn fill(&mut self, origin: Origin) -> Result<(), LoadError> {
         let mut slot = 0;
-        // The last record of each partition goes through the producer of live records: opening its
-        // connections, its producer id and the topics' metadata take it hundreds of milliseconds,
-        // by which the first live records would be late.
-        let mut last = Vec::new();
+        // One record goes through the producer of live records: opening its connection and getting
+        // its producer id takes hundreds of milliseconds, by which the first live records would be
+        // late. Of the deepest partition: a batch of one costs a fetch of its own, which must not
+        // look like starvation of a quiet topic.
+        let mut deepest: Option<(u64, usize)> = None;
         for load in self.loads.clone() {
             let records = match origin {
                 Origin::Before => load.earlier,
@@ -96,21 +97,31 @@ impl Producer {
                     let sent = self.next_record(slot, origin);
                     send(&self.bulk, &self.acks, sent)?;
                 }
+                // The last one follows below, unless this turns out to be the deepest partition.
                 if count > 0 {
-                    last.push(slot);
+                    match deepest {
+                        Some((most, _)) if most >= count => {
+                            let sent = self.next_record(slot, origin);
+                            send(&self.bulk, &self.acks, sent)?;
+                        }
+                        _ => {
+                            if let Some((_, before)) = deepest.replace((count, slot)) {
+                                let sent = self.next_record(before, origin);
+                                send(&self.bulk, &self.acks, sent)?;
+                            }
+                        }
+                    }
                 }
                 slot += 1;
             }
         }
         flush(&self.bulk, &self.acks)?;
+        let Some((_, slot)) = deepest else { return Ok(()) };
         let Some(live) = self.live.take() else { return Ok(()) };
-        for slot in last {
-            let sent = self.next_record(slot, origin);
-            send(&live, &self.acks, sent)?;
-        }
-        flush(&live, &self.acks)?;
+        let sent = self.next_record(slot, origin);
+        let warmed = send(&live, &self.acks, sent).and_then(|()| flush(&live, &self.acks));
         self.live = Some(live);
-        Ok(())
+        warmed
     }
 
     fn next_record(&mut self, slot: usize, origin: Origin) -> Sent {
