@@ -11,7 +11,7 @@ use crate::scenario::{LoadError, Loaded, Rendering, load};
 
 mod check;
 mod init;
-mod pending;
+mod logging;
 mod report;
 mod run;
 mod schema;
@@ -65,14 +65,16 @@ impl Arguments {
     /// Does what was asked, on this thread.
     #[must_use]
     pub fn dispatch(&self) -> ExitCode {
+        // A worker's start-up line says which mode really runs, and why; the runner keeps it.
+        logging::install(if matches!(self.command, Command::Worker) { "info" } else { "warn" });
         match &self.command {
             Command::Run(arguments) => run::run(arguments),
             Command::Check(arguments) => check::check(arguments),
             Command::Schema(arguments) => schema::schema(arguments),
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
-            Command::Worker => pending::worker(),
-            Command::Broker => pending::broker(),
+            Command::Worker => crate::worker::main(),
+            Command::Broker => crate::broker::mock::serve(),
         }
     }
 }

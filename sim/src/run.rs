@@ -34,7 +34,7 @@ mod life;
 mod manifest;
 mod mode_run;
 mod output;
-mod posix;
+pub(crate) mod posix;
 mod progress;
 #[cfg(test)]
 mod rehearsal;

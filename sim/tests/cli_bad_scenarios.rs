@@ -114,6 +114,15 @@ tells! {
     );
     fault_without_its_topic: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_errors}]\nstop:");
     unknown_fault: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_error}]\nstop:");
+    gate_with_an_unknown_metric: broken("fair.starved_polls_max", "fair.starved_pols_max");
+    gate_with_an_unknown_mode: broken("fair.starved_polls_max", "fare.starved_polls_max");
+    gate_with_a_glob_that_fits_nothing: broken(
+        "fair.starved_polls_max <= 1",
+        "max(fair.starved_polls{sensors-*}) <= 1"
+    );
+    gate_that_compares_nothing: broken("fair.starved_polls_max <= 1", "fair.starved_polls_max");
+    gate_with_subtraction: broken("starved_polls_max <= 1", "starved_polls_max <= 1 - 1");
+    demonstrates_with_an_unknown_metric: broken("single.starved_polls_max", "single.hunger");
     key_twice: broken("partitions: 4", "partitions: 4\n    partitions: 5");
     several_problems_at_once: message(
         GOOD.replace("partitions: 4", "partitons: 4").replace("fair]", "fare]").replace("500", "0").as_bytes()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{pending, tell_error};
+use crate::cli::tell_error;
 use crate::exit_code::ExitCode;
 
 /// Of what.
@@ -16,7 +16,7 @@ pub(super) struct ReportArguments {
 }
 
 pub(super) fn report(arguments: &ReportArguments) -> ExitCode {
-    match pending::rerender(&arguments.folder) {
+    match crate::run::rerender(&arguments.folder) {
         Ok(code) => code,
         Err(error) => {
             tell_error(&error);

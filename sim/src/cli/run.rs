@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::pending::{BrokerChoice, InconclusivePolicy, RunRequest, run_all};
 use crate::cli::{load_all, tell_error, tell_note};
 use crate::exit_code::ExitCode;
+use crate::run::{BrokerChoice, InconclusivePolicy, RunRequest, run_all};
 use crate::scenario::Loaded;
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cli::{tell, tell_error};
 use crate::exit_code::ExitCode;
-use crate::{cli::pending, scenario};
+use crate::scenario;
 
 /// Where to.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(super) fn schema(arguments: &SchemaArguments) -> ExitCode {
 /// Every schema with its file name.
 fn all() -> Vec<(String, Value)> {
     let own = ("scenario.v1.schema.json".to_owned(), scenario::schema());
-    let judge = pending::judge_schemas().into_iter().map(|(name, schema)| (name.to_owned(), schema));
+    let judge = fairpoll_judge::schemas().into_iter().map(|(name, schema)| (name.to_owned(), schema));
     std::iter::once(own).chain(judge).collect()
 }
 

@@ -86,7 +86,12 @@ impl Stage for BrokerStage {
 
     fn fill(&mut self, origin: Origin) -> Result<Vec<Target>, StageError> {
         self.producer.fill(origin)?;
-        load::verify_backlog(self.broker.endpoint(), &self.loads, VERIFY_WITHIN)?;
+        load::verify_backlog(
+            self.broker.endpoint(),
+            &self.loads,
+            &self.producer.produced_totals(),
+            VERIFY_WITHIN,
+        )?;
         Ok(targets(self.producer.produced_totals()))
     }
 

@@ -136,7 +136,13 @@ impl Course<'_> {
 
     fn measure(&mut self, life: &mut Life<'_>, stage: &mut dyn Stage) -> Result<(), Trouble> {
         let began = Instant::now();
+        let (before, _) = self.tally.records();
         while !self.tally.all_assigned() {
+            self.step(life, stage, began)?;
+        }
+        // A live record may not wait for what only happens at a start: offsets are looked up and
+        // first fetches awaited between the assignment and the first batch.
+        while !self.tally.all_delivered() && self.tally.records().0 == before {
             self.step(life, stage, began)?;
         }
         self.enter(Phase::Disturb, "delivering");

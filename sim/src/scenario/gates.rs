@@ -2,30 +2,24 @@
 
 use std::ops::Range;
 
+use fairpoll_judge::gate::{Expression, ParseError};
+
 use super::Scenario;
 use super::check::expressions;
 use super::problem::Problem;
 use super::tree::Node;
-
-/// What the judge says of an expression.
-struct Mistake {
-    /// Bytes of the expression.
-    at: Range<usize>,
-    message: String,
-    help: Option<String>,
-}
 
 /// What is wrong with the expressions of a scenario.
 pub(super) fn check(scenario: &Scenario, tree: &Node, source: &str) -> Vec<Problem> {
     check_by(judge, scenario, tree, source)
 }
 
-fn judge(_expression: &str, _modes: &[&str], _topics: &[&str]) -> Result<(), Mistake> {
-    Ok(())
+fn judge(expression: &str, modes: &[&str], topics: &[&str]) -> Result<(), ParseError> {
+    Expression::parse(expression)?.check(modes, topics)
 }
 
 fn check_by(
-    judge: impl Fn(&str, &[&str], &[&str]) -> Result<(), Mistake>,
+    judge: impl Fn(&str, &[&str], &[&str]) -> Result<(), ParseError>,
     scenario: &Scenario,
     tree: &Node,
     source: &str,
@@ -58,35 +52,16 @@ fn within(source: &str, place: &Range<usize>, expression: &str, mistake: Range<u
     }
 }
 
-/// Whether an expression names one of the modes: `mode.metric`.
+/// Whether an expression names one of the modes.
 pub(super) fn names_any_mode(expression: &str, modes: &[String]) -> bool {
-    names(expression).any(|name| modes.iter().any(|mode| mode == name))
-}
-
-/// The words before a dot: an expression's modes. Topic names inside `{…}` may have dots too.
-fn names(expression: &str) -> impl Iterator<Item = &str> {
-    let outside = expression.split(['{', '}']).step_by(2);
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    outside.flat_map(move |text| {
-        text.match_indices('.').filter_map(move |(dot, _)| {
-            let start = text[..dot].rfind(|c: char| !plain(c)).map_or(0, |index| index + 1);
-            let name = &text[start..dot];
-            // `1.10` is a number.
-            name.starts_with(|c: char| c.is_ascii_lowercase()).then_some(name)
-        })
-    })
+    Expression::parse(expression)
+        .is_ok_and(|parsed| modes.iter().any(|mode| parsed.modes().contains(mode.as_str())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tree;
     use super::*;
-
-    #[test]
-    fn modes_are_the_words_before_a_dot_outside_braces() {
-        let expression = "fair.drain_s <= 1.10 * single-tuned.wait_p99_ms{eu.orders} + min(multi.share_min)";
-        assert_eq!(names(expression).collect::<Vec<_>>(), ["fair", "single-tuned", "multi"]);
-    }
 
     #[test]
     fn a_mistake_is_pointed_at_inside_the_yaml_line() {
@@ -110,7 +85,7 @@ gates:
         let bad = |expression: &str, modes: &[&str], topics: &[&str]| {
             assert_eq!((modes, topics), (&["fair"][..], &["a"][..]));
             let at = expression.find("bad").unwrap();
-            Err(Mistake { at: at..at + 3, message: "bad".to_owned(), help: None })
+            Err(ParseError { at: at..at + 3, message: "bad".to_owned(), help: None })
         };
         let scenario = serde_saphyr::from_str(source).unwrap();
         let problems = check_by(bad, &scenario, &tree::parse(source).unwrap(), source);

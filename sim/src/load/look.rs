@@ -1,0 +1,169 @@
+//! Looks at what the broker holds, with clients of the harness's own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{LoadError, TopicLoad, Totals, first_id};
+use crate::broker::Endpoint;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reads everything back that was acknowledged, with a client that joins no group.
+///
+/// # Errors
+/// If a record is missing, is another one, or cannot be read in time.
+pub fn verify_backlog(
+    endpoint: &Endpoint,
+    loads: &[TopicLoad],
+    totals: &Totals,
+    within: Duration,
+) -> Result<(), LoadError> {
+    let mut expected = BTreeMap::new();
+    for load in loads {
+        for partition in 0..load.partitions {
+            let count = totals.get(&(load.name.clone(), partition)).copied().unwrap_or(0).unsigned_abs();
+            if count > 0 {
+                expected.insert((load.kafka_name.clone(), partition), (load, count));
+            }
+        }
+    }
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let client = reader(endpoint)?;
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in expected.keys() {
+        list.add_partition_offset(topic, partition.cast_signed(), Offset::Beginning)
+            .map_err(|error| LoadError::Client(error.to_string()))?;
+    }
+    client.assign(&list).map_err(|error| LoadError::Client(error.to_string()))?;
+
+    let mut seen: BTreeMap<(String, u32), (u64, u64)> = BTreeMap::new();
+    let mut missing: u64 = expected.values().map(|(_, count)| count).sum();
+    let until = Instant::now() + within;
+    // Records come in runs of one partition; looking it up once per run is enough.
+    let mut run: Option<((String, u32), (u64, u64))> = None;
+    while missing > 0 && Instant::now() < until {
+        let Some(result) = client.poll(Duration::from_millis(100)) else { continue };
+        let message = result.map_err(|error| LoadError::Offsets(error.to_string()))?;
+        let id = message
+            .payload()
+            .and_then(|value| value.first_chunk::<8>())
+            .map_or(0, |id| u64::from_be_bytes(*id));
+        let partition = message.partition().unsigned_abs();
+        match &mut run {
+            Some(((topic, known), sums)) if *known == partition && topic == message.topic() => {
+                sums.0 += 1;
+                sums.1 = sums.1.wrapping_add(id);
+            }
+            _ => {
+                add(&mut seen, run.replace(((message.topic().to_owned(), partition), (1, id))));
+            }
+        }
+        missing -= 1;
+    }
+    add(&mut seen, run);
+    for ((topic, partition), (load, count)) in expected {
+        let (found, sum) = seen.get(&(topic, partition)).copied().unwrap_or_default();
+        let wrong =
+            |what| LoadError::ReadBack { topic: load.name.clone(), partition, found, expected: count, what };
+        if found != count {
+            return Err(wrong("came back"));
+        }
+        let first = first_id(load.index, partition);
+        let right = (0..count).fold(0_u64, |sum, ordinal| sum.wrapping_add(first + ordinal));
+        if sum != right {
+            return Err(wrong("came back, and they are not those that were sent"));
+        }
+    }
+    Ok(())
+}
+
+fn add(seen: &mut BTreeMap<(String, u32), (u64, u64)>, run: Option<((String, u32), (u64, u64))>) {
+    if let Some((partition, (count, sum))) = run {
+        let sums = seen.entry(partition).or_default();
+        sums.0 += count;
+        sums.1 = sums.1.wrapping_add(sum);
+    }
+}
+
+fn reader(endpoint: &Endpoint) -> Result<BaseConsumer, LoadError> {
+    let mut config = endpoint.client();
+    config
+        .set("group.id", "fairpoll-look")
+        .set("enable.auto.commit", "false")
+        .set("queued.min.messages", "1000000")
+        .set("fetch.wait.max.ms", "10");
+    config.create().map_err(|error| LoadError::Client(error.to_string()))
+}
+
+/// What the broker says of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerOffsets {
+    /// Topic, by its name in the scenario.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// First offset that it still has.
+    pub log_start: i64,
+    /// One past the last.
+    pub log_end: i64,
+    /// The group's committed offset, if there is one.
+    pub committed: Option<i64>,
+    /// The committed offset could be asked for.
+    pub committed_known: bool,
+}
+
+/// Asks for the log's ends and the committed offsets of every partition, without joining a group.
+/// `group_of` names the group that commits for a topic, by its name on the broker.
+///
+/// # Errors
+/// If the broker does not answer.
+pub fn broker_offsets(
+    endpoint: &Endpoint,
+    group_of: &dyn Fn(&str) -> String,
+    loads: &[TopicLoad],
+) -> Result<Vec<BrokerOffsets>, LoadError> {
+    let failed = |error: rdkafka::error::KafkaError| LoadError::Offsets(error.to_string());
+    let mut by_group: BTreeMap<String, Vec<&TopicLoad>> = BTreeMap::new();
+    for load in loads {
+        by_group.entry(group_of(&load.kafka_name)).or_default().push(load);
+    }
+    let mut all = Vec::new();
+    for (group, loads) in by_group {
+        let mut config = endpoint.client();
+        config.set("group.id", &group).set("enable.auto.commit", "false");
+        let client: BaseConsumer = config.create().map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        for load in &loads {
+            for partition in 0..load.partitions {
+                list.add_partition(&load.kafka_name, partition.cast_signed());
+            }
+        }
+        let committed = client.committed_offsets(list, ANSWER_WITHIN).map_err(failed)?;
+        for load in loads {
+            for partition in 0..load.partitions {
+                let number = partition.cast_signed();
+                let (log_start, log_end) =
+                    client.fetch_watermarks(&load.kafka_name, number, ANSWER_WITHIN).map_err(failed)?;
+                let entry = committed.find_partition(&load.kafka_name, number);
+                all.push(BrokerOffsets {
+                    topic: load.name.clone(),
+                    partition,
+                    log_start,
+                    log_end,
+                    committed: entry
+                        .as_ref()
+                        .and_then(|entry| entry.offset().to_raw())
+                        .filter(|&offset| offset >= 0),
+                    committed_known: entry.is_some_and(|entry| entry.error().is_ok()),
+                });
+            }
+        }
+    }
+    Ok(all)
+}

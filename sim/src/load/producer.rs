@@ -1,0 +1,187 @@
+//! Fills topics before a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairpoll_judge::event::Origin;
+use rdkafka::ClientContext as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext as _, ThreadedProducer};
+
+use super::acks::{Acks, Sent, slots};
+use super::live::LiveLoad;
+use super::{LoadError, TopicLoad, Totals, share};
+use crate::broker::Endpoint;
+use crate::event_log::{EventSink, monotonic_ns};
+
+/// Acknowledging a backlog takes a second per million records on one machine.
+const FLUSH_WITHIN: Duration = Duration::from_secs(60);
+
+/// The one producer of a run: idempotent, partitions explicit.
+pub struct Producer {
+    loads: Vec<TopicLoad>,
+    acks: Arc<Acks>,
+    bulk: ThreadedProducer<Shared>,
+    /// For live records; used up by [`Self::start_live`].
+    live: Option<ThreadedProducer<Shared>>,
+    /// The next ordinal of each partition.
+    next: Vec<u64>,
+}
+
+/// rdkafka takes its context by value; several producers report to the same book.
+pub(super) type Shared = SharedAcks;
+
+#[derive(Clone)]
+pub(super) struct SharedAcks(pub(super) Arc<Acks>);
+
+impl rdkafka::ClientContext for SharedAcks {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        rdkafka::ClientContext::error(&*self.0, error, reason);
+    }
+}
+
+impl rdkafka::producer::ProducerContext for SharedAcks {
+    type DeliveryOpaque = Box<Sent>;
+
+    fn delivery(&self, result: &rdkafka::message::DeliveryResult<'_>, sent: Box<Sent>) {
+        self.0.delivery(result, sent);
+    }
+}
+
+impl Producer {
+    /// Connects. Acknowledged records are written to `sink`.
+    ///
+    /// # Errors
+    /// If the client refuses a property.
+    pub fn connect(endpoint: &Endpoint, loads: Vec<TopicLoad>, sink: EventSink) -> Result<Self, LoadError> {
+        let slots = slots(&loads);
+        let next = vec![0; slots.len()];
+        let acks = Arc::new(Acks::new(slots, sink));
+        // Large batches: the embedded broker serves one per partition and fetch. No compression:
+        // the scenario's sizes are the sizes on the wire.
+        let bulk = producer(
+            endpoint,
+            &acks,
+            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "20000")],
+        )?;
+        // Records leave nearly one by one: a linger is part of the wait that is measured.
+        let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;
+        Ok(Self { loads, acks, bulk, live: Some(live), next })
+    }
+
+    /// Produces the records of an earlier life, or the backlog, and waits until all are
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// If the broker refuses records or does not acknowledge them in time.
+    pub fn fill(&mut self, origin: Origin) -> Result<(), LoadError> {
+        let mut slot = 0;
+        // The last record of each partition goes through the producer of live records: opening its
+        // connections, its producer id and the topics' metadata take it hundreds of milliseconds,
+        // by which the first live records would be late.
+        let mut last = Vec::new();
+        for load in self.loads.clone() {
+            let records = match origin {
+                Origin::Before => load.earlier,
+                Origin::Backlog => load.backlog,
+                Origin::Live => 0,
+            };
+            for partition in 0..load.partitions {
+                let count = share(records, load.partitions, partition);
+                for _ in 1..count {
+                    let sent = self.next_record(slot, origin);
+                    send(&self.bulk, &self.acks, sent)?;
+                }
+                if count > 0 {
+                    last.push(slot);
+                }
+                slot += 1;
+            }
+        }
+        flush(&self.bulk, &self.acks)?;
+        let Some(live) = self.live.take() else { return Ok(()) };
+        for slot in last {
+            let sent = self.next_record(slot, origin);
+            send(&live, &self.acks, sent)?;
+        }
+        flush(&live, &self.acks)?;
+        self.live = Some(live);
+        Ok(())
+    }
+
+    fn next_record(&mut self, slot: usize, origin: Origin) -> Sent {
+        let now = monotonic_ns();
+        let ordinal = self.next[slot];
+        self.next[slot] += 1;
+        Sent { slot, ordinal, due_ns: now, sent_ns: now, interval_ns: 0, origin }
+    }
+
+    /// Produces at the topics' rates until [`LiveLoad::stop`]. Once.
+    ///
+    /// # Errors
+    /// If it was started before, or there is no thread.
+    pub fn start_live(&mut self) -> Result<LiveLoad, LoadError> {
+        let producer =
+            self.live.take().ok_or_else(|| LoadError::Client("live load runs already".to_owned()))?;
+        LiveLoad::start(producer, Arc::clone(&self.acks), &self.loads, self.next.clone())
+    }
+
+    /// One past the last acknowledged offset of every partition that has records.
+    #[must_use]
+    pub fn produced_totals(&self) -> Totals {
+        self.acks.totals()
+    }
+}
+
+fn producer(
+    endpoint: &Endpoint,
+    acks: &Arc<Acks>,
+    own: &[(&str, &str)],
+) -> Result<ThreadedProducer<Shared>, LoadError> {
+    let mut config = endpoint.client();
+    config.set("enable.idempotence", "true").set("queue.buffering.max.messages", "1000000");
+    config.set("queue.buffering.max.kbytes", "262144").set("delivery.timeout.ms", "30000");
+    for (name, value) in own {
+        config.set(*name, *value);
+    }
+    config
+        .create_with_context(SharedAcks(Arc::clone(acks)))
+        .map_err(|error| LoadError::Client(error.to_string()))
+}
+
+/// Hands one record over; waits while the client's queue is full.
+pub(super) fn send(producer: &ThreadedProducer<Shared>, acks: &Acks, sent: Sent) -> Result<(), LoadError> {
+    let slot = &acks.slots()[sent.slot];
+    let mut value = vec![0_u8; slot.value_bytes.max(8)];
+    value[..8].copy_from_slice(&(slot.first_id + sent.ordinal).to_be_bytes());
+    let mut record: BaseRecord<'_, (), [u8], Box<Sent>> =
+        BaseRecord::with_opaque_to(&slot.kafka_topic, Box::new(sent))
+            .partition(slot.partition.cast_signed())
+            .payload(&value);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                record = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err((error, _)) => {
+                return Err(LoadError::Produce { topic: slot.topic.clone(), reason: error.to_string() });
+            }
+        }
+    }
+}
+
+/// Waits for all acknowledgements and writes them down.
+pub(super) fn flush(producer: &ThreadedProducer<Shared>, acks: &Acks) -> Result<(), LoadError> {
+    let flushed = producer.flush(FLUSH_WITHIN);
+    acks.finish_bursts();
+    if let Some((topic, reason)) = acks.failure() {
+        return Err(LoadError::Produce { topic, reason });
+    }
+    flushed.map_err(|error| LoadError::Produce { topic: "(all)".to_owned(), reason: error.to_string() })
+}
