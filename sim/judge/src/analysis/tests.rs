@@ -470,6 +470,20 @@ fn the_timeline_shows_who_was_served_starving_and_idle() {
     assert_close("throughput × window", Some(delivered), Some(64.0));
 }
 
+#[test]
+fn whom_the_first_batch_serves_did_not_starve_in_the_picture() {
+    let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);
+    log.backlog("orders", 0, 20);
+    log.backlog("sensor", 0, 4);
+    log.start(0, true);
+    log.poll(20, 200, &[("orders", 0, 0, 10)]);
+    log.poll(200, 210, &[("orders", 0, 10, 10), ("sensor", 0, 0, 4)]);
+    log.finish(210);
+    let timeline = analysis(&log).timeline;
+    let first = |topic: usize| timeline.topics[topic].service[0].state;
+    assert_eq!((first(0), first(1)), (ServiceState::Served, ServiceState::Starving));
+}
+
 /// Per topic: backlog, live records with their acknowledgement, and what polls deliver.
 type Live = Vec<(u8, u64)>;
 type Schedule = (Vec<(u64, Live)>, Vec<(u64, Vec<u64>)>);

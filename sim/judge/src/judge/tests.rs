@@ -167,7 +167,7 @@ fn a_deadline_fails_and_says_how_much_is_undelivered() {
     let found = summary(&ended(Outcome::Deadline));
     assert_eq!(found.verdict, Verdict::Fail);
     assert!(
-        found.reasons[0].contains("fair: the deadline passed, 4 records undelivered"),
+        found.reasons[0].contains("fair: the deadline of 60 s passed, 4 records undelivered"),
         "{:?}",
         found.reasons
     );
