@@ -213,6 +213,9 @@ pub struct Header {
     /// A record counts as available to a poll if the broker acknowledged it at least so long
     /// before the poll began, ms.
     pub availability_ms: u64,
+    /// A run that takes longer ends as [`Outcome::Deadline`], s; absent in logs that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<f64>,
     /// The topics, in the scenario's order, expanded (`count: 9` → nine).
     pub topics: Vec<TopicFacts>,
     /// The modes, in the scenario's order.

@@ -89,8 +89,8 @@ pub const METRICS: &[Metric] = &[
         .is("most records of one poll during drain"),
     resource("rss_peak_mib", "MiB").is("the worker process's high-water mark of resident memory"),
     resource("cpu_s_per_million", "s").is("CPU time of the worker process per million records delivered"),
-    resource("threads_max", "").exact().is("most threads of the worker process"),
-    resource("connections_max", "").exact().is("most established TCP connections of the worker to brokers"),
+    resource("threads_max", "").without_noise().is("most threads of the worker process"),
+    resource("connections_max", "").without_noise().is("most established TCP connections of the worker to brokers"),
     count("rebalances", "", Better::Lower, MODE).is("rebalance callbacks: assignments and revocations"),
     wall("revoked_ms", "ms", Better::Lower, MODE)
         .is("time that partitions had no owner after a revocation, summed over partitions"),
@@ -177,7 +177,7 @@ const fn audit(name: &'static str) -> Metric {
 }
 
 impl Metric {
-    const fn exact(mut self) -> Self {
+    const fn without_noise(mut self) -> Self {
         self.exact = true;
         self
     }

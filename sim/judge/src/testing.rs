@@ -45,6 +45,7 @@ impl Log {
             broker: "external".to_owned(),
             runs: 1,
             availability_ms: 50,
+            deadline_s: Some(60.0),
             topics: topics.iter().map(facts).collect(),
             modes: Vec::new(),
             demonstrates: Vec::new(),

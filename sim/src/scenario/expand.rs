@@ -56,6 +56,7 @@ impl Scenario {
             broker: broker.to_owned(),
             runs,
             availability_ms: self.availability_ms,
+            deadline_s: Some(self.stop.deadline_s),
             topics: self.topics_expanded().iter().map(|plan| self.topic_facts(plan)).collect(),
             modes: self
                 .modes

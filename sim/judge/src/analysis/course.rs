@@ -269,17 +269,17 @@ impl<'a> Gathering<'a> {
                 self.measured.insert(*life, *measured);
             }
             Body::Worker { life, line } => self.line(*life, line),
-            Body::Sample { life, rss_kib, rss_peak_kib, threads, connections, cpu_ms } => {
-                if self.measures(*life) {
-                    self.course.samples.push(Sample {
-                        t_ns: event.t_ns,
-                        rss_kib: *rss_kib,
-                        rss_peak_kib: *rss_peak_kib,
-                        threads: *threads,
-                        connections: *connections,
-                        cpu_ms: *cpu_ms,
-                    });
-                }
+            Body::Sample { life, rss_kib, rss_peak_kib, threads, connections, cpu_ms }
+                if self.measures(*life) =>
+            {
+                self.course.samples.push(Sample {
+                    t_ns: event.t_ns,
+                    rss_kib: *rss_kib,
+                    rss_peak_kib: *rss_peak_kib,
+                    threads: *threads,
+                    connections: *connections,
+                    cpu_ms: *cpu_ms,
+                });
             }
             Body::WorkerExited { life, cpu_ms, .. } if self.measures(*life) && *cpu_ms > 0 => {
                 self.course.cpu_ms = Some(self.course.cpu_ms.unwrap_or(0) + cpu_ms);

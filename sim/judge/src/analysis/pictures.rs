@@ -4,7 +4,7 @@ use crate::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
 
 use super::course::{Course, number};
 use super::inputs::Inputs;
-use super::service::Served;
+use super::service::{Hunger, Served};
 
 // A plot is some 1,000 pixels wide; finer steps are not seen and make files large.
 const POINTS_MAX: u64 = 500;
@@ -86,14 +86,17 @@ fn stretches(course: &Course<'_>, served: &Served) -> Vec<Stretch> {
     let Some(origin_ns) = course.origin_ns() else { return Vec::new() };
     let visible = (span_ns(course) / POINTS_MAX).max(SERVICE_NS_MIN);
     let mut line = Line { stretches: Vec::new(), until_ns: origin_ns };
-    let mut hungers = served.hungers.iter().copied().filter(|h| h.to_ns - h.from_ns > visible).peekable();
+    // Until the first batch nobody was passed over: whom it serves did not starve.
+    let first_ns = course.first_batch_ns().unwrap_or(origin_ns);
+    let seen = |hunger: &Hunger| hunger.to_ns > first_ns && hunger.to_ns - hunger.from_ns > visible;
+    let mut hungers = served.hungers.iter().copied().filter(seen).peekable();
     for (begin_ns, return_ns, _) in &served.deliveries {
         if let Some(hunger) = hungers.next_if(|hunger| hunger.to_ns <= *return_ns) {
             let idle_before = hunger.from_ns.saturating_sub(line.until_ns) > visible;
             line.to(hunger.from_ns, if idle_before { ServiceState::Idle } else { ServiceState::Served });
             line.to(hunger.to_ns, ServiceState::Starving);
         } else {
-            if begin_ns.saturating_sub(line.until_ns) > visible {
+            if *return_ns > first_ns && begin_ns.saturating_sub(line.until_ns) > visible {
                 line.to(*begin_ns, ServiceState::Idle);
             }
             line.to(*return_ns, ServiceState::Served);

@@ -259,7 +259,7 @@ impl Partition {
             findings.add(Finding::CommittedPastGap, || {
                 format!(
                     "committed past a gap: {name} is committed up to {committed}, but offset {gap} was not processed \
-                     ({} records in all)",
+                     ({} in all)",
                     past.count()
                 )
             });

@@ -25,7 +25,7 @@ pub struct Evaluation {
 /// Evaluates `expression` on the figures of `modes`, whose `topics` must have an entry for every
 /// topic, measured or not.
 ///
-/// A comparison of noisy metrics ([`metric::Metric::exact`] is false) of two modes is indicative:
+/// A comparison of noisy metrics ([`Metric::exact`](metric::Metric#structfield.exact) is false) of two modes is indicative:
 /// only an interval over paired runs could decide it. Counts and absolute limits decide at once.
 #[must_use]
 pub fn evaluate(expression: &Expression, modes: &BTreeMap<String, ModeSummary>) -> Evaluation {

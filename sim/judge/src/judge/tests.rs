@@ -1,1 +1,266 @@
+use super::*;
+use crate::event::{Body, Origin, Outcome};
+use crate::summary::{GateVerdict, Verdict};
+use crate::testing::{Log, ms};
 
+/// A run of `mode` in which `sensor` is passed over by `starved` polls; the drain takes
+/// `10 × (starved + 1)` ms.
+fn run(log: &mut Log, mode: &str, number: u32, starved: u64) {
+    log.mode(mode, number);
+    log.backlog("orders", 0, 100);
+    log.backlog("sensor", 0, 5);
+    log.start(0, true);
+    log.poll(20, 30, &[("orders", 0, 0, 5), ("sensor", 0, 0, 1)]);
+    let mut offset = 5;
+    for i in 0..starved {
+        log.poll(30 + 10 * i, 40 + 10 * i, &[("orders", 0, offset, 5)]);
+        offset += 5;
+    }
+    let t = 30 + 10 * starved;
+    log.poll(t, t + 10, &[("orders", 0, offset, (100 - offset).unsigned_abs()), ("sensor", 0, 1, 4)]);
+    log.finish(t + 100);
+}
+
+fn two_modes() -> Log {
+    let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);
+    log.header.modes.clear();
+    run(&mut log, "single", 1, 10);
+    run(&mut log, "fair", 1, 0);
+    for topic in &mut log.header.topics {
+        topic.backlog /= 2;
+    }
+    log
+}
+
+fn summary(log: &Log) -> Summary {
+    judge(&log.whole()).unwrap().summary
+}
+
+#[test]
+fn a_scenario_passes_when_audit_demonstrates_and_gates_hold() {
+    let mut log = two_modes();
+    log.demonstrates("single.starved_polls_max >= 10");
+    log.gate("fair.starved_polls_max <= 1");
+    log.gate("fair.drain_s <= 1.10 * single.drain_s");
+    log.gate("fair.lost + fair.undelivered + fair.committed_behind == 0");
+    let judgement = judge(&log.whole()).unwrap();
+    let summary = judgement.summary;
+    assert_eq!((summary.verdict, summary.reasons.as_slice()), (Verdict::Pass, &[][..]));
+    assert_eq!(summary.mode_order, ["single", "fair"]);
+    let verdicts: Vec<GateVerdict> = summary.gates.iter().map(|gate| gate.verdict).collect();
+    assert_eq!(verdicts, [GateVerdict::Pass, GateVerdict::Indicative, GateVerdict::Pass]);
+    assert_eq!((summary.gates[1].left, summary.gates[1].holds), (Some(0.01), Some(true)));
+    let timelines: Vec<(&str, u32)> = judgement.timelines.iter().map(|t| (t.mode.as_str(), t.run)).collect();
+    assert_eq!(timelines, [("single", 1), ("fair", 1)]);
+}
+
+#[test]
+fn a_failed_fairness_gate_says_which_topic_which_polls_when_and_who_took_the_share() {
+    let mut log = two_modes();
+    log.gate("single.starved_polls_max <= 1");
+    log.gate("max(single.service_gap_ms{sens*}) <= 50");
+    let summary = summary(&log);
+    assert_eq!(summary.verdict, Verdict::Fail);
+    assert_eq!(
+        summary.gates[0].detail.as_deref(),
+        Some(
+            "in single, sensor had records and got none from 30 to 130 ms (100 ms; polls 2–11, 10 of them); \
+             orders took 50 records"
+        )
+    );
+    assert_eq!(
+        summary.gates[1].detail.as_deref(),
+        Some(
+            "in single, sensor had records and got none from 30 to 140 ms (110 ms; polls 2–11, 10 of them); \
+             orders took 50 records"
+        )
+    );
+    assert!(summary.reasons[0].starts_with("gate failed: single.starved_polls_max <= 1 (10 against 1)"));
+}
+
+#[test]
+fn a_gate_without_figures_fails_and_names_what_is_missing() {
+    let mut log = two_modes();
+    log.gate("fair.wait_p99_ms <= 50");
+    log.gate("fair drain_s");
+    let summary = summary(&log);
+    assert_eq!(summary.verdict, Verdict::Fail);
+    assert_eq!(summary.gates[0].verdict, GateVerdict::Absent);
+    assert_eq!(summary.gates[0].detail.as_deref(), Some("not measured: fair.wait_p99_ms"));
+    assert!(summary.gates[1].detail.as_deref().unwrap().starts_with("not a gate"));
+}
+
+#[test]
+fn a_scenario_that_cannot_tell_the_modes_apart_is_inconclusive_unless_something_failed() {
+    let mut log = two_modes();
+    log.demonstrates("single.starved_polls_max >= 20");
+    let doubtful = summary(&log);
+    assert_eq!(doubtful.verdict, Verdict::Inconclusive);
+    assert!(doubtful.reasons[0].contains("cannot tell the modes apart"), "{:?}", doubtful.reasons);
+    log.gate("fair.starved_polls_max >= 1");
+    let failed = summary(&log);
+    assert_eq!(failed.verdict, Verdict::Fail);
+    assert!(failed.reasons[0].starts_with("gate failed"), "the weightiest reason comes first");
+}
+
+#[test]
+fn the_auditor_fails_a_scenario_without_any_gate() {
+    let mut log = two_modes();
+    log.ranges_mut().last().unwrap().pop();
+    let found = summary(&log);
+    assert_eq!(found.verdict, Verdict::Fail);
+    assert_eq!(found.audit["fair"].lost, 4);
+    assert!(
+        found.reasons[0].contains("fair: 4 records lost, for example: lost: sensor"),
+        "{:?}",
+        found.reasons
+    );
+    assert_eq!(found.modes["fair"].metrics["lost"], 4.0);
+    assert_eq!(found.modes["single"].metrics["lost"], 0.0);
+}
+
+#[test]
+fn legal_duplicates_fail_nothing() {
+    let mut log = two_modes();
+    log.events.retain(|event| {
+        !matches!(event.body, Body::RunEnded { .. }) || event.mode.as_deref() != Some("fair")
+    });
+    log.assign(200, 2);
+    log.poll(200, 210, &[("sensor", 0, 3, 2)]);
+    log.bye(220);
+    log.emit(Body::RunEnded { outcome: Outcome::Finished });
+    assert_eq!(summary(&log).verdict, Verdict::Fail);
+    log.header.duplicates_legal = true;
+    let legal = summary(&log);
+    assert_eq!((legal.verdict, legal.audit["fair"].duplicated), (Verdict::Pass, 2), "{:?}", legal.reasons);
+}
+
+#[test]
+fn a_hole_in_the_measurement_is_inconclusive() {
+    let mut log = two_modes();
+    log.emit(Body::Flaw { what: "no samples for 6 s".to_owned() });
+    let found = summary(&log);
+    assert_eq!(found.verdict, Verdict::Inconclusive);
+    assert_eq!(found.reasons, ["fair: no samples for 6 s"]);
+}
+
+fn ended(outcome: Outcome) -> Log {
+    let mut log = two_modes();
+    let last = log.events.iter_mut().rev().find(|event| matches!(event.body, Body::RunEnded { .. })).unwrap();
+    last.body = Body::RunEnded { outcome };
+    let ranges = log.ranges_mut().last().unwrap();
+    ranges.pop();
+    for event in &mut log.events {
+        if let Body::BrokerOffsets { topic, committed, .. } = &mut event.body
+            && topic == "sensor"
+            && event.mode.as_deref() == Some("fair")
+        {
+            *committed = Some(1);
+        }
+    }
+    log.gate("fair.drain_s <= 5");
+    log
+}
+
+#[test]
+fn a_deadline_fails_and_says_how_much_is_undelivered() {
+    let found = summary(&ended(Outcome::Deadline));
+    assert_eq!(found.verdict, Verdict::Fail);
+    assert!(
+        found.reasons[0].contains("fair: the deadline of 60 s passed, 4 records undelivered"),
+        "{:?}",
+        found.reasons
+    );
+}
+
+#[test]
+fn a_run_that_broke_off_is_inconclusive_with_partial_figures_and_accuses_nobody() {
+    for outcome in [Outcome::Interrupted, Outcome::Failed { what: "worker killed by signal 9".to_owned() }] {
+        let found = summary(&ended(outcome));
+        assert_eq!(found.verdict, Verdict::Inconclusive, "{:?}", found.reasons);
+        assert_eq!(found.gates[0].verdict, GateVerdict::Absent);
+        assert_eq!(found.modes["fair"].metrics["records_per_poll_max"], 95.0);
+    }
+    let failed = summary(&ended(Outcome::Failed { what: "worker killed by signal 9".to_owned() }));
+    assert_eq!(failed.reasons, ["fair failed: worker killed by signal 9"]);
+}
+
+#[test]
+fn a_mode_that_was_never_run_is_inconclusive() {
+    let mut log = two_modes();
+    log.gate("fair.drain_s <= 5");
+    log.events.retain(|event| event.mode.as_deref() != Some("fair"));
+    let found = summary(&log);
+    assert_eq!(found.verdict, Verdict::Inconclusive);
+    assert_eq!(found.reasons, ["fair: the log has 0 of 1 runs"]);
+}
+
+#[test]
+fn a_late_producer_counts_only_where_a_gate_rests_on_waits() {
+    let mut log = two_modes();
+    log.events.retain(|event| event.mode.as_deref() == Some("fair"));
+    log.header.modes.remove(0);
+    log.live("sensor", 0, 30, (200, 1));
+    let Some(Body::Produced { sent_ns, origin: Origin::Live, .. }) =
+        log.events.last_mut().map(|event| &mut event.body)
+    else {
+        panic!("a live batch was written last");
+    };
+    *sent_ns += ms(21);
+    let end = log.events.iter().position(|event| matches!(event.body, Body::RunEnded { .. })).unwrap();
+    let produced = log.events.pop().unwrap();
+    log.events.insert(end, produced);
+    log.header.topics[1].deliverable = false;
+    assert_eq!(summary(&log).verdict, Verdict::Pass, "{:?}", summary(&log).reasons);
+    log.demonstrates("0 <= fair.wait_max_ms + 1");
+    let late = summary(&log).reasons.join("; ");
+    assert!(late.contains("handed over 21 ms late"), "{late}");
+}
+
+#[test]
+fn several_runs_give_medians_sums_and_the_worst_run_by_name() {
+    let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);
+    log.header.modes.clear();
+    log.header.runs = 3;
+    for (number, starved) in [(1, 2), (2, 9), (3, 3)] {
+        run(&mut log, "fair", number, starved);
+    }
+    log.gate("fair.starved_polls_max <= 1");
+    log.ranges_mut().last().unwrap()[0].id_sum += 1;
+    let found = summary(&log);
+    let fair = &found.modes["fair"];
+    assert_eq!(fair.metrics["starved_polls_max"], 3.0);
+    assert_eq!(fair.topics["sensor"]["starved_polls"], 3.0);
+    let single: Vec<f64> = fair.runs.iter().map(|run| run.metrics["starved_polls_max"]).collect();
+    assert_eq!(single, [2.0, 9.0, 3.0]);
+    assert_eq!(found.audit["fair"].corrupted, fair.metrics["corrupted"] as u64, "sums, no medians");
+    assert!(fair.metrics["corrupted"] > 0.0);
+    assert!(
+        found.audit["fair"].findings[0].starts_with("run 3: corrupted"),
+        "{:?}",
+        found.audit["fair"].findings
+    );
+    assert!(found.gates[0].detail.as_deref().unwrap().starts_with("in fair of run 2, sensor"));
+}
+
+#[test]
+fn a_figure_that_one_run_lacks_is_missing() {
+    let metrics =
+        |pairs: &[(&str, f64)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect::<Metrics>();
+    let runs = [metrics(&[("a", 1.0), ("b", 2.0)]), metrics(&[("a", 4.0)])];
+    assert_eq!(medians(runs.iter()), metrics(&[("a", 2.5)]));
+}
+
+#[test]
+fn the_same_log_gives_the_same_judgement() {
+    let log = two_modes().whole();
+    assert_eq!(judge(&log).unwrap(), judge(&log).unwrap());
+}
+
+#[test]
+fn a_log_without_a_header_is_refused() {
+    assert!(matches!(judge(&[]), Err(LogError::NoHeader)));
+    let mut log = two_modes();
+    log.header.version = 7;
+    assert!(matches!(judge(&log.whole()), Err(LogError::Version { found: 7 })));
+}

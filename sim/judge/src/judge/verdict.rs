@@ -35,7 +35,8 @@ impl Reasons {
         match &run.outcome {
             Some(Outcome::Finished) => {}
             Some(Outcome::Deadline) => self.failures.push(format!(
-                "{what}: the deadline passed, {} records undelivered; raise stop.deadline_s or lower the load",
+                "{what}: the deadline{} passed, {} records undelivered; raise stop.deadline_s or lower the load",
+                header.deadline_s.map(|seconds| format!(" of {seconds} s")).unwrap_or_default(),
                 audit.undelivered + audit.lost
             )),
             Some(Outcome::Failed { what: why }) => self.breaks(mode, format!("{what} failed: {why}")),
