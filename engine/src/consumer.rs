@@ -9,6 +9,8 @@ mod commit;
 mod lane;
 mod rebalance;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::VecDeque;

@@ -118,3 +118,56 @@ fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
 pub fn own_group_id(group_id: &str, topic: &str) -> String {
     format!("{group_id}.{topic}")
 }
+
+#[cfg(test)]
+mod tests {
+    use fairpoll_core::ModeRequest;
+    use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
+
+    use super::*;
+
+    fn topology(config: &Config) -> Topology {
+        let request = ModeRequest { mode: config.mode, multi_consumer_mode: None };
+        let count = u32::try_from(config.topics.len()).expect("few");
+        let resolution = mode::resolve(request, count, &HandleDemand::default(), &MachineLimits::default());
+        Topology::new(config, resolution)
+    }
+
+    fn config(mode: fairpoll_core::RequestedMode) -> Config {
+        Config::new("localhost:9092", "group", ["a", "b", "c"]).mode(mode)
+    }
+
+    /// Trap 8: with the classic assignors every join of a handle takes all others' partitions.
+    #[test]
+    fn several_handles_share_a_group_under_kip_848_and_one_handle_keeps_the_classic_protocol() {
+        let of = |mode| {
+            let topology = topology(&config(mode));
+            topology.handles.iter().map(|handle| handle.protocol).collect::<Vec<_>>()
+        };
+        assert_eq!(of(fairpoll_core::RequestedMode::Multi), [GroupProtocol::Consumer; 3]);
+        assert_eq!(of(fairpoll_core::RequestedMode::Fair), [GroupProtocol::Classic]);
+        assert_eq!(of(fairpoll_core::RequestedMode::Single), [GroupProtocol::Classic]);
+    }
+
+    #[test]
+    fn every_topic_has_a_lane_on_its_handle() {
+        let multi = topology(&config(fairpoll_core::RequestedMode::Multi));
+        for (index, lane) in multi.lanes.iter().enumerate() {
+            assert_eq!((lane.handle, lane.topics.as_slice()), (index, &[index][..]));
+            assert_eq!(multi.handles[index].topics, [index]);
+        }
+        let single = topology(&config(fairpoll_core::RequestedMode::Single));
+        assert_eq!(
+            (single.handles[0].topics.as_slice(), single.lanes[0].topics.as_slice()),
+            (&[0, 1, 2][..], &[0, 1, 2][..])
+        );
+    }
+
+    #[test]
+    fn own_groups_are_named_after_their_topics() {
+        let config = config(fairpoll_core::RequestedMode::Multi).group_strategy(GroupStrategy::Own);
+        let groups: Vec<String> =
+            topology(&config).handles.into_iter().map(|handle| handle.group_id).collect();
+        assert_eq!(groups, ["group.a", "group.b", "group.c"]);
+    }
+}

@@ -248,6 +248,18 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a partition's records to the control queue, as if they had come before forwarding.
+    #[cfg(test)]
+    pub(crate) fn divert(&self, entry: &PartitionEntry) {
+        let topic = CString::new(entry.topic.as_str()).expect("a topic's name");
+        // SAFETY: as in `forward`; the control queue is valid.
+        unsafe {
+            let source = sys::rd_kafka_queue_get_partition(self.as_ptr(), topic.as_ptr(), entry.partition);
+            sys::rd_kafka_queue_forward(source, self.control.as_ptr());
+            sys::rd_kafka_queue_destroy(source);
+        }
+    }
+
     /// Answers [`ClientEvent::Assign`]: fetching begins at the group's committed offsets.
     pub(crate) fn assign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
         let list = List::of_partitions(partitions);

@@ -66,7 +66,7 @@ impl Producer {
         let bulk = producer(
             endpoint,
             &acks,
-            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "2000")],
+            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "4000")],
         )?;
         // Records leave nearly one by one: a linger is part of the wait that is measured.
         let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;

@@ -1,0 +1,50 @@
+//! What only the inside can bring about.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+
+use crate::{Config, Consumer, ModeRequest};
+
+/// Trap 2: a record that reaches the control queue is delivered through its lane, in order.
+#[tokio::test]
+async fn strays_are_delivered_once_and_in_order() {
+    let mock = MockCluster::new(1).expect("a mock cluster");
+    mock.create_topic("a", 1, 1).expect("topic");
+    let servers = mock.bootstrap_servers();
+    // KIP-848: the mock's classic groups wait 3 s for more members.
+    let config = Config::new(&servers, "strays", ["a"])
+        .mode(ModeRequest::Multi)
+        .property("auto.offset.reset", "earliest")
+        .property("fetch.wait.max.ms", "10");
+    let mut consumer = Consumer::start(config).expect("start");
+    let until = Instant::now() + Duration::from_secs(10);
+    while consumer.status().assigned_partitions == 0 && Instant::now() < until {
+        consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+    }
+    let (_, partition) = consumer.partitions.assigned().next().expect("assigned");
+    let client = consumer.handles[partition.handle].client.clone().expect("open");
+    client.divert(&partition.entry);
+    drop(client);
+
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        ClientConfig::new().set("bootstrap.servers", servers).create().expect("producer");
+    for _ in 0..50 {
+        producer
+            .send(BaseRecord::<(), str>::to("a").partition(0).payload("x"))
+            .map_err(|(error, _)| error)
+            .expect("room");
+    }
+    producer.flush(Duration::from_secs(10)).expect("flush");
+    let mut offsets = Vec::new();
+    let until = Instant::now() + Duration::from_secs(10);
+    while offsets.len() < 50 && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(50), None).await.expect("poll");
+        offsets.extend(batch.records().map(|record| record.offset()));
+    }
+    assert_eq!(offsets, (0..50).collect::<Vec<i64>>());
+    assert_eq!(consumer.status().strays, 50);
+    assert!(consumer.stop(Duration::from_secs(5)).await.closed);
+}
