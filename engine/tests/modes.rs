@@ -107,6 +107,24 @@ async fn a_single_record_is_delivered_without_waiting_for_more() {
     }
 }
 
+/// Trap 15: the wake-up brings them; the look at everything once a second could not, five times in
+/// a row.
+#[tokio::test]
+async fn records_wake_a_poll_that_waits() {
+    let mock = Mock::filled(&[("deep", 1, 0), ("quiet-1", 1, 0), ("quiet-2", 1, 0)]);
+    let mut consumer = Consumer::start(config(&mock, "wake", &TOPICS, ModeRequest::Fair)).expect("start");
+    common::poll_for(&mut consumer, Duration::from_millis(500)).await;
+    for number in 0..5 {
+        mock.produce("quiet-1", 0, 1);
+        let began = Instant::now();
+        let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        assert_eq!(batch.len(), 1);
+        assert!(began.elapsed() < Duration::from_millis(400), "record {number}: {:?}", began.elapsed());
+        consumer.commit(&batch);
+    }
+    stopped(consumer).await;
+}
+
 /// Trap 5: positions and commits are the application's, not the client's.
 #[tokio::test]
 async fn what_was_not_marked_as_processed_comes_again() {

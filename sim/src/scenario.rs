@@ -1,7 +1,7 @@
 //! Scenarios: what a YAML file says, and what it means once it is checked.
 //!
 //! [`Scenario`] and its parts are the file, key by key; the JSON Schema is generated from them.
-//! [`load`] reads a file, checks it and says everything that is wrong with it at once.
+//! [`load()`] reads a file, checks it and says everything that is wrong with it at once.
 
 mod backlog;
 mod check;

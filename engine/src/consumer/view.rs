@@ -15,7 +15,7 @@ impl Consumer {
     #[must_use]
     pub fn status(&self) -> Status {
         Status {
-            resolution: self.topology.resolution.clone(),
+            resolution: self.topology.resolution,
             topics: self.topics.iter().map(ToString::to_string).collect(),
             handles: self.handles.len(),
             lanes: self.lanes.len(),

@@ -1,6 +1,6 @@
 //! The embedded broker's own process: `fairpoll broker`, a mock cluster that takes orders.
 //!
-//! One line of JSON per [`Order`] on standard input, one [`Reply`] per order on standard output.
+//! One line of JSON per `Order` on standard input, one `Reply` per order on standard output.
 //! It ends with its standard input.
 
 mod cluster;
