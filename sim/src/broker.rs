@@ -85,6 +85,14 @@ impl BrokerError {
     }
 }
 
+/// Whether an embedded broker can hold a load for so long.
+///
+/// # Errors
+/// If not, with the numbers and the way out.
+pub fn fits_embedded(loads: &[TopicLoad], deadline: Duration) -> Result<(), FitError> {
+    fit::check(loads, deadline)
+}
+
 /// A broker in use. Dropped, it ends what it started and removes the topics it created.
 #[derive(Debug)]
 pub enum Broker {

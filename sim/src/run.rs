@@ -124,6 +124,14 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// The broker cannot hold what a scenario puts there.
+    #[error("{scenario}: {what}")]
+    DoesNotFit {
+        /// The scenario.
+        scenario: String,
+        /// The numbers, and the way out.
+        what: String,
+    },
     /// The signal handler could not be installed.
     #[error("cannot handle signals: {what}")]
     Signals {
@@ -161,6 +169,7 @@ impl RunError {
         match self {
             Self::Output(OutputError::Open { .. })
             | Self::SameName { .. }
+            | Self::DoesNotFit { .. }
             | Self::Read { .. }
             | Self::Log { .. } => ExitCode::Usage,
             Self::Output(OutputError::Write { .. }) => ExitCode::Infrastructure,
@@ -184,6 +193,15 @@ struct IndexEntry {
 /// # Errors
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
+    if request.broker == BrokerChoice::Embedded {
+        // All of them, before the first runs.
+        for loaded in &request.scenarios {
+            broker_stage::fits_embedded(&loaded.scenario).map_err(|error| RunError::DoesNotFit {
+                scenario: loaded.scenario.name.clone(),
+                what: error.to_string(),
+            })?;
+        }
+    }
     run_with(request, &mut |part, sink| {
         let (stage, facts) = BrokerStage::open(&request.broker, &request.properties, part, sink)?;
         Ok((Box::new(stage), facts))

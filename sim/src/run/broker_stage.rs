@@ -11,10 +11,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
-use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::broker::{self, Broker, BrokerError, FitError, TopicSpec};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
 use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
+use crate::scenario::Scenario;
 
 // Reading a backlog back takes a second per million records; a broker that answers at all is
 // through long before.
@@ -40,7 +41,7 @@ impl BrokerStage {
         part: &Part<'_>,
         sink: &EventSink,
     ) -> Result<(Self, BrokerFacts), StageError> {
-        let loads = topic_loads(part);
+        let loads = topic_loads(part.scenario, &part.prefix);
         let failing: BTreeSet<&str> =
             part.scenario.faults.iter().filter_map(|fault| fault.topic.as_deref()).collect();
         let mut broker = match choice {
@@ -138,12 +139,18 @@ impl Stage for BrokerStage {
     }
 }
 
-fn topic_loads(part: &Part<'_>) -> Vec<TopicLoad> {
-    let earlier = part.scenario.earlier_life.map_or(0, |life| life.records);
-    let plans = part.scenario.topics_expanded().into_iter().enumerate();
+/// Whether the embedded broker can hold a scenario.
+pub(crate) fn fits_embedded(scenario: &Scenario) -> Result<(), FitError> {
+    let deadline = Duration::from_secs_f64(scenario.stop.deadline_s);
+    broker::fits_embedded(&topic_loads(scenario, ""), deadline)
+}
+
+fn topic_loads(scenario: &Scenario, prefix: &str) -> Vec<TopicLoad> {
+    let earlier = scenario.earlier_life.map_or(0, |life| life.records);
+    let plans = scenario.topics_expanded().into_iter().enumerate();
     plans
         .map(|(index, plan)| TopicLoad {
-            kafka_name: format!("{}{}", part.prefix, plan.name),
+            kafka_name: format!("{prefix}{}", plan.name),
             name: plan.name,
             // The scenario's check refuses more topics than ids have room for.
             index: u16::try_from(index).unwrap_or(u16::MAX),
