@@ -122,6 +122,35 @@ pub(super) fn lines(y_label: &str, lines: &[Line], steps: bool) -> String {
     })
 }
 
+/// A panel per mode, each with thin lines and one that stands out: many courses of the same kind.
+pub(super) fn panels(y_label: &str, panels: &[Panel], entries: &[(String, RGBColor)]) -> String {
+    let count = u32::try_from(panels.len()).unwrap_or(1).max(1);
+    draw(30 + 210 * count, |area| {
+        let area = legend(area, entries);
+        let x_top =
+            top(panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.1).map(|point| point.0));
+        for (panel, area) in panels.iter().zip(area.split_evenly((panels.len().max(1), 1))) {
+            let mut chart = ChartBuilder::on(&area)
+                .margin(8)
+                .caption(&panel.name, text(17))
+                .x_label_area_size(44)
+                .y_label_area_size(64)
+                .build_cartesian_2d(0.0..x_top, 0.0..105.0)
+                .expect("both ranges have a length");
+            mesh(&mut chart, "time since start [s]", y_label);
+            for (color, points) in &panel.lines {
+                let _ = chart.draw_series(LineSeries::new(stepped(points), color.stroke_width(2)));
+            }
+        }
+    })
+}
+
+/// One mode's panel: lines and their colours.
+pub(super) struct Panel {
+    pub(super) name: String,
+    pub(super) lines: Vec<(RGBColor, Vec<(f64, f64)>)>,
+}
+
 fn stepped(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let corners = points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
     corners.chain(points.last().copied()).collect()

@@ -1,6 +1,6 @@
 //! Which pictures there are, and the sentence under each that says what to see.
 
-use super::plot::{self, Lane, Line, SERVED, STARVING};
+use super::plot::{self, Lane, Line, Panel, SERVED, STARVING};
 use super::value::{duration_ms, show};
 use super::{ReportInput, shown};
 use crate::summary::Summary;
@@ -192,21 +192,47 @@ fn complete_inputs(summary: &Summary, courses: &[&Timeline]) -> Plot {
 }
 
 fn cumulative(courses: &[&Timeline]) -> Plot {
-    // The quiet topics' worst course against the deepest topic's would need a plot each; the share
-    // that the slowest topic has got tells whether somebody is left behind.
-    let points = |course: &Timeline| slowest_share(course);
+    let deepest = courses.first().and_then(|course| {
+        let topics = course.topics.iter().enumerate();
+        topics.max_by_key(|(_, topic)| topic.backlog).map(|(index, _)| index)
+    });
+    let panel = |course: &&Timeline| {
+        let mut lines: Vec<_> = course
+            .topics
+            .iter()
+            .enumerate()
+            .filter_map(|(index, topic)| {
+                let total = topic.cumulative.last().filter(|last| last.1 > 0)?.1;
+                let points = topic.cumulative.iter();
+                let points = points.map(|&(ms, got)| (ms / 1e3, 100.0 * count(got) / count(total))).collect();
+                Some((plot::color(if Some(index) == deepest { 0 } else { 4 }), points))
+            })
+            .collect();
+        // The deepest topic last, on top of the others.
+        if let Some(index) = deepest.filter(|&index| index < lines.len()) {
+            lines[index..].rotate_left(1);
+        }
+        Panel { name: course.mode.clone(), lines }
+    };
     let behind = courses.iter().map(|course| {
         let half = slowest_share(course).into_iter().find(|&(_, share)| share >= 50.0).map(|(ms, _)| ms);
         format!("{} {}", course.mode, half.map_or_else(|| "never".to_owned(), duration_ms))
     });
+    let deepest_name = deepest
+        .and_then(|index| courses.first()?.topics.get(index))
+        .map_or_else(String::new, |topic| format!("the deepest topic, {}", topic.name));
     Plot {
         name: "cumulative",
-        title: "Records delivered of the topic that is furthest behind",
+        title: "Records of each topic delivered so far",
         caption: format!(
-            "Every topic has at least half of its records after: {}.",
+            "A line per topic, in percent of its records; every topic has at least half of them after: {}.",
             behind.collect::<Vec<_>>().join(", ")
         ),
-        svg: plot::lines("delivered [% of the topic's records]", &over_time(courses, points), true),
+        svg: plot::panels(
+            "delivered [%]",
+            &courses.iter().map(panel).collect::<Vec<_>>(),
+            &[(deepest_name, plot::color(0)), ("the others".to_owned(), plot::color(4))],
+        ),
     }
 }
 
