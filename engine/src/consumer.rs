@@ -87,6 +87,12 @@ struct Handle {
     fatal: Option<String>,
 }
 
+impl Handle {
+    fn is(&self, client: &Arc<Client>) -> bool {
+        self.client.as_ref().is_some_and(|own| Arc::ptr_eq(own, client))
+    }
+}
+
 /// Every partition ever assigned, by a dense number.
 #[derive(Debug, Default)]
 struct Partitions {
@@ -216,12 +222,17 @@ impl Consumer {
             if client.take_wake() || tick {
                 client.serve(&mut strays);
             }
-            while let Some(event) = client.next_event() {
+            while self.handles[index].is(&client) {
+                let Some(event) = client.next_event() else { break };
                 self.on_client_event(now, index, event);
             }
             self.advance_revocation(now, index);
             for stray in strays.drain(..) {
-                self.on_stray(index, stray);
+                // A fallback puts new handles in the place of all; what the old ones still say
+                // does not concern them.
+                if self.handles[index].is(&client) {
+                    self.on_stray(index, stray);
+                }
             }
         }
         if let Some(fatal) = self.all_handles_failed() {
@@ -240,7 +251,7 @@ impl Consumer {
     }
 
     fn on_handle_error(&mut self, handle: usize, code: String, message: String, fatal: bool) {
-        if fatal && self.falls_back_from_kip848(handle, &code) {
+        if self.handles[handle].fatal.is_some() || (fatal && self.falls_back_from_kip848(handle, &code)) {
             return;
         }
         let topics = self.topic_names(handle);

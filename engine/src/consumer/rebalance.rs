@@ -170,6 +170,12 @@ impl Consumer {
     /// partition was forwarded. Records are never dropped and never reordered.
     pub(super) fn on_stray(&mut self, handle: usize, message: Message) {
         if message.is_error() {
+            let fatal = self.handles[handle].client.as_ref().and_then(|client| client.fatal_error());
+            if let Some((code, what)) = fatal {
+                // librdkafka says it in two ways, in no order: by a message, and by its error callback.
+                self.on_handle_error(handle, code, what, true);
+                return;
+            }
             let mut error = LaneError::from(message.error());
             if error.topic.is_none() && self.handles[handle].plan.topics.len() == 1 {
                 error.topic = Some(self.topics[self.handles[handle].plan.topics[0]].to_string());

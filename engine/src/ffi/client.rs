@@ -334,6 +334,18 @@ impl Client {
             .then_some((low.max(0), high))
     }
 
+    /// The fatal error that ended this handle: its code's name and librdkafka's words.
+    pub(crate) fn fatal_error(&self) -> Option<(String, String)> {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: handle and buffer are valid; the text is NUL-terminated.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.as_ptr(), text.as_mut_ptr(), text.len()) };
+        (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| {
+            // SAFETY: see above.
+            let text = unsafe { CStr::from_ptr(text.as_ptr()) };
+            (error_name(code), text.to_string_lossy().into_owned())
+        })
+    }
+
     /// Begins to leave the group. [`Self::serve`] must be called, and a revocation answered, until
     /// [`Self::is_closed`].
     pub(crate) fn begin_close(&self, wake: &Arc<Wake>) -> Result<(), String> {
