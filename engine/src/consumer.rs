@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::{
     Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp,
     Wakeup,
@@ -32,11 +33,6 @@ use crate::topology::{HandlePlan, Topology};
 
 use self::lane::Lane;
 use self::rebalance::Revocation;
-
-/// Wake-ups are edge-triggered, and lost ones stalled other clients for ever (rust-rdkafka #665,
-/// PR #840): every queue is looked at again after so long, whatever the wake-ups say. It also keeps
-/// `max.poll.interval.ms` of handles without traffic at bay.
-const SAFETY_TICK: Duration = Duration::from_secs(1);
 
 /// A Kafka consumer of many topics.
 ///

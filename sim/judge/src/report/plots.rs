@@ -65,6 +65,15 @@ fn values(summary: &Summary, metric: &str) -> Vec<(String, Option<f64>)> {
     summary.mode_order.iter().map(|mode| (mode.clone(), of(mode))).collect()
 }
 
+/// Metrics with the words for them, as groups of bars; those that no mode has are left out.
+fn bar_groups(summary: &Summary, names: &[(&str, &str)]) -> Vec<(String, Vec<Option<f64>>)> {
+    let group = |(metric, name): &(&str, &str)| {
+        let values: Vec<Option<f64>> = values(summary, metric).into_iter().map(|(_, value)| value).collect();
+        values.iter().any(Option::is_some).then(|| ((*name).to_owned(), values))
+    };
+    names.iter().filter_map(group).collect()
+}
+
 /// `single 14 ms, fair 9 ms`.
 fn listed(summary: &Summary, metric: &str, show: impl Fn(f64) -> String) -> String {
     let known = values(summary, metric).into_iter();
@@ -146,13 +155,7 @@ fn service(summary: &Summary, courses: &[&Timeline]) -> Plot {
 
 fn waits(summary: &Summary) -> Option<Plot> {
     let names = [("wait_p50_ms", "median"), ("wait_p99_ms", "99th percentile"), ("wait_max_ms", "longest")];
-    let groups: Vec<(String, Vec<Option<f64>>)> = names
-        .iter()
-        .map(|(metric, name)| {
-            ((*name).to_owned(), values(summary, metric).into_iter().map(|(_, value)| value).collect())
-        })
-        .filter(|(_, values): &(String, Vec<Option<f64>>)| values.iter().any(Option::is_some))
-        .collect();
+    let groups = bar_groups(summary, &names);
     (!groups.is_empty()).then(|| Plot {
         name: "waits",
         title: "How long a live record of a quiet topic waits",
@@ -324,13 +327,7 @@ fn memory(summary: &Summary, courses: &[&Timeline]) -> Option<Plot> {
 
 fn resources(summary: &Summary) -> Option<Plot> {
     let names = [("threads_max", "threads"), ("connections_max", "connections")];
-    let groups: Vec<(String, Vec<Option<f64>>)> = names
-        .iter()
-        .map(|(metric, name)| {
-            ((*name).to_owned(), values(summary, metric).into_iter().map(|(_, value)| value).collect())
-        })
-        .filter(|(_, values): &(String, Vec<Option<f64>>)| values.iter().any(Option::is_some))
-        .collect();
+    let groups = bar_groups(summary, &names);
     (!groups.is_empty()).then(|| Plot {
         name: "resources",
         title: "Threads and connections",
