@@ -147,3 +147,45 @@ fn the_same_input_gives_the_same_files() {
     assert!(csv.contains("sample,fair,1,,wait_p99_ms,ms,16.4\n"), "{csv}");
     assert!(file("report.md").contains("| starved_polls_max [polls] | 160 | **0** |"));
 }
+
+#[test]
+fn a_delivery_between_two_waits_is_drawn_over_the_starving_stretch() {
+    let (summary, mut course) = (summary(), timeline("single", 1));
+    let marks = |course: &Timeline| {
+        let input =
+            ReportInput { summary: &summary, timelines: std::slice::from_ref(course), manifest: None };
+        let service = plots(&input).remove(0);
+        (service.svg.matches("#009E73").count(), service.caption.contains("between two waits"))
+    };
+    // The stretch lasts from 100 to 900 ms: deliveries at its ends are not inside it.
+    let (without, said) = marks(&course);
+    assert!(!said, "nothing was delivered while the topic starved");
+    course.topics[0].cumulative = vec![(300.0, 1), (500.0, 2), (900.0, 10), (1_000.0, 20)];
+    assert_eq!(marks(&course), (without + 2, true));
+}
+
+#[test]
+fn every_picture_that_leaves_topics_out_says_so() {
+    let plots = with(50, plots);
+    for name in ["service", "first-records"] {
+        let plot = plots.iter().find(|plot| plot.name == name).expect("a picture");
+        assert!(plot.caption.contains("12 of 50 topics"), "{name}: {}", plot.caption);
+    }
+}
+
+#[test]
+fn the_deepest_topic_is_drawn_last_also_where_another_had_no_data() {
+    let (summary, mut course) = (summary(), timeline("single", 4));
+    course.topics[0].cumulative.clear();
+    course.topics[2].backlog = 1_000;
+    let input = ReportInput { summary: &summary, timelines: std::slice::from_ref(&course), manifest: None };
+    let plots = plots(&input);
+    let cumulative = plots.iter().find(|plot| plot.name == "cumulative").expect("a picture");
+    let colors: Vec<&str> = cumulative
+        .svg
+        .split("<polyline ")
+        .skip(1)
+        .filter_map(|line| ["#0072B2", "#D55E00"].into_iter().find(|color| line.contains(color)))
+        .collect();
+    assert_eq!(colors, ["#D55E00", "#D55E00", "#0072B2"]);
+}

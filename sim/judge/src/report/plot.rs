@@ -284,7 +284,8 @@ pub(super) fn service(panels: &[(String, Vec<Lane>)], entries: &[(String, RGBCol
                 let _ = area.draw(&Text::new(row.name.clone(), (left - 8, y + lane / 2), label));
                 let _ = area.draw(&Rectangle::new([(left, y + 2), (right, y + lane - 2)], FAINT.filled()));
                 for (from, to, color) in &row.stretches {
-                    let (x0, x1) = (scale(*from), scale(*to).max(scale(*from) + 1));
+                    // One pixel is lost where the page shrinks the picture.
+                    let (x0, x1) = (scale(*from), scale(*to).max(scale(*from) + 2));
                     let _ = area.draw(&Rectangle::new([(x0, y + 2), (x1, y + lane - 2)], color.filled()));
                 }
             }
