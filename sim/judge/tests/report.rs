@@ -1,6 +1,6 @@
 //! What people and machines are shown.
 
-use fairpoll_judge::report::{ReportInput, TerminalStyle, files, html, junit, plots, terminal};
+use fairpoll_judge::report::{ReportInput, TerminalStyle, files, html, junit, markdown, plots, terminal};
 use fairpoll_judge::summary::{Audit, GateResult, GateVerdict, ModeSummary, RunMetrics, Summary, Verdict};
 use fairpoll_judge::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
 
@@ -188,4 +188,50 @@ fn the_deepest_topic_is_drawn_last_also_where_another_had_no_data() {
         .filter_map(|line| ["#0072B2", "#D55E00"].into_iter().find(|color| line.contains(color)))
         .collect();
     assert_eq!(colors, ["#D55E00", "#D55E00", "#0072B2"]);
+}
+
+#[test]
+fn every_view_says_how_many_samples_stand_behind_a_percentile() {
+    let mut summary = summary();
+    let fair = summary.modes.get_mut("fair").expect("a mode");
+    fair.samples.insert("wait_p99_ms".to_owned(), 1_482);
+    let views = |summary: &Summary| {
+        let input = ReportInput { summary, timelines: &[], manifest: None };
+        [terminal(&input, TerminalStyle { width: 80, color: false }), html(&input), markdown(&input)]
+    };
+    for view in views(&summary) {
+        let view = view.replace('\\', "");
+        assert!(view.contains("n of wait_p99_ms: fair 1,482"), "{view}");
+        assert!(view.contains("are noise"), "a mark alone would promise too much: {view}");
+    }
+    summary.runs = 5;
+    for view in views(&summary) {
+        let view = view.replace('\\', "");
+        assert!(view.contains("least n of a run for wait_p99_ms: fair 1,482"), "{view}");
+        assert!(!view.contains("are noise"), "{view}");
+    }
+}
+
+#[test]
+fn a_failed_gate_never_shows_the_same_figure_on_both_sides() {
+    let mut summary = summary();
+    let gate = &mut summary.gates[1];
+    (gate.left, gate.right, gate.detail) = (Some(200.4), Some(200.0), None);
+    let input = ReportInput { summary: &summary, timelines: &[], manifest: None };
+    let style = TerminalStyle { width: 80, color: false };
+    for view in [terminal(&input, style), html(&input), markdown(&input), junit(&input)] {
+        assert!(view.contains("200.4 against 200.0"), "{view}");
+    }
+}
+
+#[test]
+fn the_page_says_what_ran_and_which_run_the_pictures_show() {
+    let mut summary = summary();
+    summary.modes.get_mut("fair").expect("a mode").client = Some("fairpoll, fell back to single".to_owned());
+    let timelines = [timeline("fair", 2)];
+    let page = |summary: &Summary| html(&ReportInput { summary, timelines: &timelines, manifest: None });
+    assert!(page(&summary).contains("fell back to single"));
+    assert!(!page(&summary).contains("first run"));
+    summary.runs = 3;
+    assert!(page(&summary).contains("each mode's first run"));
 }
