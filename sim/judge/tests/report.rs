@@ -127,6 +127,7 @@ fn many_topics_are_reduced_to_the_worst_and_that_is_said() {
     let service = with(50, |input| plots(input).remove(0));
     assert!(service.caption.contains("12 of 50 topics"), "{}", service.caption);
     assert_eq!(service.svg.matches("topic-").count(), 2 * 12);
+    assert!(service.svg.contains("nothing to deliver"), "every colour has a name");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) const STARVING: RGBColor = RGBColor(213, 94, 0);
 const INK: RGBColor = RGBColor(1, 1, 1);
 /// Stands for the page's text colour, faint.
 const FAINT: RGBColor = RGBColor(2, 2, 2);
+/// A lane's ground, where nothing else is drawn.
+pub(super) const IDLE: RGBColor = FAINT;
 
 const WIDTH: u32 = 900;
 const TEXT: u32 = 15;

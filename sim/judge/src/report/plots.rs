@@ -2,7 +2,7 @@
 
 use plotters::style::RGBColor;
 
-use super::plot::{self, Lane, Line, Panel, SERVED, STARVING};
+use super::plot::{self, IDLE, Lane, Line, Panel, SERVED, STARVING};
 use super::value::{duration_ms, show};
 use super::{ReportInput, shown};
 use crate::summary::Summary;
@@ -158,6 +158,7 @@ fn service(summary: &Summary, courses: &[&Timeline]) -> Plot {
     let entries = [
         ("records delivered".to_owned(), SERVED),
         ("starving: records there, none delivered".to_owned(), STARVING),
+        ("nothing to deliver, or not yet begun".to_owned(), IDLE),
     ];
     let trickles =
         courses.iter().flat_map(|course| &course.topics).any(|topic| trickle(topic).next().is_some());

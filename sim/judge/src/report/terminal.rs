@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::rows::{HEADLINE, comparison, one_run_note, sample_counts};
 use super::value::sides;
 use super::{ReportInput, gate_mark, verdict_word};
 use crate::summary::{Audit, GateResult, GateVerdict, Summary, Verdict};
+
+/// No line between rows: the table and the gates fit one screen.
+const RULED: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 
 /// How wide, and whether colours may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ pub fn terminal(input: &ReportInput<'_>, style: TerminalStyle) -> String {
 fn table(summary: &Summary, style: TerminalStyle) -> Table {
     let comparison = comparison(summary);
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(style.width);
     let header = std::iter::once(Cell::new(""))
         .chain(comparison.modes.iter().map(|mode| Cell::new(mode).set_alignment(CellAlignment::Right)));
