@@ -76,6 +76,12 @@ fn gate_word(verdict: GateVerdict) -> &'static str {
     }
 }
 
+/// A fragment as a sentence: a capital and a full stop.
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
 /// The run of a mode that pictures show: its first.
 fn shown<'a>(input: &ReportInput<'a>) -> Vec<&'a Timeline> {
     let of_mode = |mode: &String| input.timelines.iter().find(|timeline| timeline.mode == *mode);

@@ -1,6 +1,6 @@
 //! What people and machines are shown.
 
-use fairpoll_judge::report::{ReportInput, TerminalStyle, files, html, junit, plots, terminal};
+use fairpoll_judge::report::{ReportInput, TerminalStyle, files, html, junit, markdown, plots, terminal};
 use fairpoll_judge::summary::{Audit, GateResult, GateVerdict, ModeSummary, RunMetrics, Summary, Verdict};
 use fairpoll_judge::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
 
@@ -127,6 +127,7 @@ fn many_topics_are_reduced_to_the_worst_and_that_is_said() {
     let service = with(50, |input| plots(input).remove(0));
     assert!(service.caption.contains("12 of 50 topics"), "{}", service.caption);
     assert_eq!(service.svg.matches("topic-").count(), 2 * 12);
+    assert!(service.svg.contains("nothing to deliver"), "every colour has a name");
 }
 
 #[test]
@@ -146,4 +147,92 @@ fn the_same_input_gives_the_same_files() {
     assert!(csv.starts_with("scenario,mode,run,topic,metric,unit,value\n"));
     assert!(csv.contains("sample,fair,1,,wait_p99_ms,ms,16.4\n"), "{csv}");
     assert!(file("report.md").contains("| starved_polls_max [polls] | 160 | **0** |"));
+}
+
+#[test]
+fn a_delivery_between_two_waits_is_drawn_over_the_starving_stretch() {
+    let (summary, mut course) = (summary(), timeline("single", 1));
+    let marks = |course: &Timeline| {
+        let input =
+            ReportInput { summary: &summary, timelines: std::slice::from_ref(course), manifest: None };
+        let service = plots(&input).remove(0);
+        (service.svg.matches("#009E73").count(), service.caption.contains("between two waits"))
+    };
+    // The stretch lasts from 100 to 900 ms: deliveries at its ends are not inside it.
+    let (without, said) = marks(&course);
+    assert!(!said, "nothing was delivered while the topic starved");
+    course.topics[0].cumulative = vec![(300.0, 1), (500.0, 2), (900.0, 10), (1_000.0, 20)];
+    assert_eq!(marks(&course), (without + 2, true));
+}
+
+#[test]
+fn every_picture_that_leaves_topics_out_says_so() {
+    let plots = with(50, plots);
+    for name in ["service", "first-records"] {
+        let plot = plots.iter().find(|plot| plot.name == name).expect("a picture");
+        assert!(plot.caption.contains("12 of 50 topics"), "{name}: {}", plot.caption);
+    }
+}
+
+#[test]
+fn the_deepest_topic_is_drawn_last_also_where_another_had_no_data() {
+    let (summary, mut course) = (summary(), timeline("single", 4));
+    course.topics[0].cumulative.clear();
+    course.topics[2].backlog = 1_000;
+    let input = ReportInput { summary: &summary, timelines: std::slice::from_ref(&course), manifest: None };
+    let plots = plots(&input);
+    let cumulative = plots.iter().find(|plot| plot.name == "cumulative").expect("a picture");
+    let colors: Vec<&str> = cumulative
+        .svg
+        .split("<polyline ")
+        .skip(1)
+        .filter_map(|line| ["#0072B2", "#D55E00"].into_iter().find(|color| line.contains(color)))
+        .collect();
+    assert_eq!(colors, ["#D55E00", "#D55E00", "#0072B2"]);
+}
+
+#[test]
+fn every_view_says_how_many_samples_stand_behind_a_percentile() {
+    let mut summary = summary();
+    let fair = summary.modes.get_mut("fair").expect("a mode");
+    fair.samples.insert("wait_p99_ms".to_owned(), 1_482);
+    let views = |summary: &Summary| {
+        let input = ReportInput { summary, timelines: &[], manifest: None };
+        [terminal(&input, TerminalStyle { width: 80, color: false }), html(&input), markdown(&input)]
+    };
+    for view in views(&summary) {
+        let view = view.replace('\\', "");
+        assert!(view.contains("n of wait_p99_ms: fair 1,482"), "{view}");
+        assert!(view.contains("are noise"), "a mark alone would promise too much: {view}");
+    }
+    summary.runs = 5;
+    for view in views(&summary) {
+        let view = view.replace('\\', "");
+        assert!(view.contains("least n of a run for wait_p99_ms: fair 1,482"), "{view}");
+        assert!(!view.contains("are noise"), "{view}");
+    }
+}
+
+#[test]
+fn a_failed_gate_never_shows_the_same_figure_on_both_sides() {
+    let mut summary = summary();
+    let gate = &mut summary.gates[1];
+    (gate.left, gate.right, gate.detail) = (Some(200.4), Some(200.0), None);
+    let input = ReportInput { summary: &summary, timelines: &[], manifest: None };
+    let style = TerminalStyle { width: 80, color: false };
+    for view in [terminal(&input, style), html(&input), markdown(&input), junit(&input)] {
+        assert!(view.contains("200.4 against 200.0"), "{view}");
+    }
+}
+
+#[test]
+fn the_page_says_what_ran_and_which_run_the_pictures_show() {
+    let mut summary = summary();
+    summary.modes.get_mut("fair").expect("a mode").client = Some("fairpoll, fell back to single".to_owned());
+    let timelines = [timeline("fair", 2)];
+    let page = |summary: &Summary| html(&ReportInput { summary, timelines: &timelines, manifest: None });
+    assert!(page(&summary).contains("fell back to single"));
+    assert!(!page(&summary).contains("first run"));
+    summary.runs = 3;
+    assert!(page(&summary).contains("each mode's first run"));
 }

@@ -1,13 +1,15 @@
 //! The report as one self-contained page: no network, no script, light and dark.
 
+use std::collections::BTreeMap;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
 use super::plots::{Plot, plots};
-use super::rows::{Comparison, comparison, comparison_of_topic};
+use super::rows::{Comparison, comparison, comparison_of_topic, one_run_note, sample_counts};
 use super::terminal::audit_counts;
-use super::value::show_option;
-use super::{ReportInput, gate_mark, gate_word, verdict_word};
-use crate::manifest::Manifest;
+use super::value::{show_option, sides};
+use super::{ReportInput, gate_mark, gate_word, sentence, verdict_word};
+use crate::manifest::{MachineFacts, Manifest};
 use crate::summary::{GateResult, Summary};
 
 const STYLE: &str = include_str!("report.css");
@@ -38,6 +40,9 @@ pub fn html(input: &ReportInput<'_>) -> String {
                         @for reason in &summary.reasons { p.reason { (reason) } }
                     }
                     @for plot in first { (figure(plot)) }
+                    @if summary.runs > 1 && !plots.is_empty() {
+                        p.note { "Pictures over time and the bars of first records show each mode's first run, and so do the times to half of the records and the peak throughput. Every other figure is the median of the runs." }
+                    }
                     section {
                         h2 { "Comparison" }
                         (table(&comparison(summary)))
@@ -45,6 +50,8 @@ pub fn html(input: &ReportInput<'_>) -> String {
                             @if summary.broker == "embedded" { " *: from the worker's start; not comparable with a real cluster, whose joins are slower than the embedded broker's." }
                             @if summary.runs > 1 { " Medians over the runs." }
                         }
+                        @if let Some(note) = one_run_note(summary) { p.note { (sentence(note)) } }
+                        @for counts in sample_counts(summary) { p.note { (counts.text()) } }
                     }
                     @if !summary.demonstrates.is_empty() {
                         section {
@@ -61,6 +68,9 @@ pub fn html(input: &ReportInput<'_>) -> String {
                     section { h2 { "Topics" } (topics(summary)) }
                     @if summary.modes.values().any(|mode| !mode.errors.is_empty()) {
                         section { h2 { "Errors that consumers reported" } (errors(summary)) }
+                    }
+                    @if summary.modes.values().any(|mode| mode.client.is_some()) {
+                        section { h2 { "What ran" } (clients(summary)) }
                     }
                     @if let Some(manifest) = input.manifest {
                         section { h2 { "How it was measured" } (measured(manifest)) }
@@ -112,8 +122,8 @@ fn gates(gates: &[GateResult]) -> Markup {
                     span class={ "mark " (class(gate)) } title=(gate_word(gate.verdict)) { (gate_mark(gate.verdict)) }
                     div {
                         code { (gate.expression) }
-                        p.sides { (show_option(gate.left)) " against " (show_option(gate.right)) " · " (gate_word(gate.verdict)) }
-                        @if let Some(detail) = &gate.detail { p.detail { (detail) } }
+                        p.sides { (sides(gate.left, gate.right)) " · " (gate_word(gate.verdict)) }
+                        @if let Some(detail) = &gate.detail { p.detail.(class(gate)) { (detail) } }
                     }
                 }
             }
@@ -185,11 +195,34 @@ fn errors(summary: &Summary) -> Markup {
     }
 }
 
+fn clients(summary: &Summary) -> Markup {
+    page! {
+        dl {
+            @for mode in &summary.mode_order {
+                @if let Some(client) = summary.modes.get(mode).and_then(|mode| mode.client.as_ref()) {
+                    dt { (mode) } dd { (client) }
+                }
+            }
+        }
+    }
+}
+
+fn properties(properties: &BTreeMap<String, String>) -> String {
+    properties.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What the control group allows, where that is less than the machine has.
+fn limits(machine: &MachineFacts) -> String {
+    let memory = machine.cgroup_memory_mib.map(|mib| format!("{mib} MiB"));
+    let cpus = machine.cgroup_cpus.map(|cpus| format!("{} cores", show_option(Some(cpus))));
+    memory.into_iter().chain(cpus).collect::<Vec<_>>().join(", ")
+}
+
 fn measured(manifest: &Manifest) -> Markup {
     let machine = &manifest.machine;
     let facts = [
         ("started", manifest.started_at.clone()),
-        ("command", manifest.command.join(" ")),
+        ("reproduce with", manifest.command.join(" ")),
         ("scenario", format!("{} (SHA-256 {})", manifest.scenario, manifest.scenario_sha256)),
         ("seed", manifest.seed.to_string()),
         ("revision", manifest.git_revision.clone().unwrap_or_else(|| "–".to_owned())),
@@ -204,16 +237,8 @@ fn measured(manifest: &Manifest) -> Markup {
                 manifest.broker.nodes
             ),
         ),
-        (
-            "set for every mode",
-            manifest
-                .broker
-                .imposed_properties
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect::<Vec<_>>()
-                .join(", "),
-        ),
+        ("set for every mode", properties(&manifest.broker.imposed_properties)),
+        ("given for every mode", properties(&manifest.broker.properties)),
         (
             "machine",
             format!(
@@ -224,6 +249,7 @@ fn measured(manifest: &Manifest) -> Markup {
                 machine.kernel.as_deref().unwrap_or("–")
             ),
         ),
+        ("limits", limits(machine)),
         ("load before", show_option(machine.load_1m)),
     ];
     page! {

@@ -3,7 +3,7 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::terminal::audit_counts;
-use super::value::show_option;
+use super::value::sides;
 use super::{ReportInput, gate_word};
 use crate::summary::{GateResult, GateVerdict, Verdict};
 
@@ -51,7 +51,7 @@ pub fn junit(input: &ReportInput<'_>) -> String {
 }
 
 fn status(gate: &GateResult) -> TestCaseStatus {
-    let sides = format!("{} against {}", show_option(gate.left), show_option(gate.right));
+    let sides = sides(gate.left, gate.right);
     let words = gate.detail.as_deref().unwrap_or_else(|| gate_word(gate.verdict));
     match gate.verdict {
         GateVerdict::Pass => TestCaseStatus::success(),

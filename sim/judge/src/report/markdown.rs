@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::rows::comparison;
+use super::rows::{comparison, one_run_note, sample_counts};
 use super::terminal::audit_counts;
-use super::value::show_option;
-use super::{ReportInput, gate_mark, gate_word, verdict_word};
+use super::value::sides;
+use super::{ReportInput, gate_mark, gate_word, sentence, verdict_word};
 
 /// The whole report but its pictures.
 #[must_use]
@@ -36,18 +36,26 @@ pub fn markdown(input: &ReportInput<'_>) -> String {
     if comparison.rows.iter().any(|row| !row.comparable) {
         let _ = writeln!(out, "\\* from the worker's start: not comparable on the embedded broker.");
     }
+    if let Some(note) = one_run_note(summary) {
+        let _ = writeln!(out, "\n{}", sentence(note));
+    }
+    let counts = sample_counts(summary);
+    if !counts.is_empty() {
+        let counts: Vec<String> = counts.iter().map(|counts| escape(&counts.text())).collect();
+        let _ = writeln!(out, "\n{}.", counts.join("; "));
+    }
     for (title, gates) in [("Demonstrates", &summary.demonstrates), ("Gates", &summary.gates)] {
         if gates.is_empty() {
             continue;
         }
-        let _ = writeln!(out, "\n## {title}\n\n| | expression | left | right | |\n|---|---|---:|---:|---|");
+        let _ = writeln!(out, "\n## {title}\n\n| | expression | left against right | |\n|---|---|---:|---|");
         for gate in gates {
             let detail = gate.detail.as_deref().unwrap_or_else(|| gate_word(gate.verdict));
-            let (left, right) = (show_option(gate.left), show_option(gate.right));
+            let sides = sides(gate.left, gate.right);
             let mark = gate_mark(gate.verdict);
             let _ = writeln!(
                 out,
-                "| {mark} | `{}` | {left} | {right} | {} |",
+                "| {mark} | `{}` | {sides} | {} |",
                 gate.expression.replace('|', "\\|"),
                 escape(detail)
             );

@@ -27,6 +27,8 @@ pub(super) const STARVING: RGBColor = RGBColor(213, 94, 0);
 const INK: RGBColor = RGBColor(1, 1, 1);
 /// Stands for the page's text colour, faint.
 const FAINT: RGBColor = RGBColor(2, 2, 2);
+/// A lane's ground, where nothing else is drawn.
+pub(super) const IDLE: RGBColor = FAINT;
 
 const WIDTH: u32 = 900;
 const TEXT: u32 = 15;
@@ -284,7 +286,8 @@ pub(super) fn service(panels: &[(String, Vec<Lane>)], entries: &[(String, RGBCol
                 let _ = area.draw(&Text::new(row.name.clone(), (left - 8, y + lane / 2), label));
                 let _ = area.draw(&Rectangle::new([(left, y + 2), (right, y + lane - 2)], FAINT.filled()));
                 for (from, to, color) in &row.stretches {
-                    let (x0, x1) = (scale(*from), scale(*to).max(scale(*from) + 1));
+                    // One pixel is lost where the page shrinks the picture.
+                    let (x0, x1) = (scale(*from), scale(*to).max(scale(*from) + 2));
                     let _ = area.draw(&Rectangle::new([(x0, y + 2), (x1, y + lane - 2)], color.filled()));
                 }
             }

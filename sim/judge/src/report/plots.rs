@@ -1,10 +1,12 @@
 //! Which pictures there are, and the sentence under each that says what to see.
 
-use super::plot::{self, Lane, Line, Panel, SERVED, STARVING};
+use plotters::style::RGBColor;
+
+use super::plot::{self, IDLE, Lane, Line, Panel, SERVED, STARVING};
 use super::value::{duration_ms, show};
 use super::{ReportInput, shown};
 use crate::summary::Summary;
-use crate::timeline::{ServiceState, Timeline, TopicTimeline};
+use crate::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
 
 /// More lanes than this cannot be told apart at a glance.
 const LANES_MOST: usize = 12;
@@ -82,6 +84,16 @@ fn listed(summary: &Summary, metric: &str, show: impl Fn(f64) -> String) -> Stri
     if words.is_empty() { "not measured".to_owned() } else { words.join(", ") }
 }
 
+/// Says that not every topic is shown, where that is so.
+fn left_out(courses: &[&Timeline], chosen: &[usize]) -> String {
+    let all = courses.first().map_or(0, |course| course.topics.len());
+    if all <= chosen.len() {
+        return String::new();
+    }
+    let shown = chosen.len();
+    format!(" Shown are {shown} of {all} topics: the deepest, and those that starved longest in any mode.")
+}
+
 fn starving_ms(topic: &TopicTimeline) -> f64 {
     let starving = topic.service.iter().filter(|stretch| stretch.state == ServiceState::Starving);
     starving.map(|stretch| stretch.to_ms - stretch.from_ms).sum()
@@ -108,23 +120,34 @@ fn chosen(courses: &[&Timeline]) -> Vec<usize> {
     all
 }
 
+/// Deliveries that fall into a starving stretch, ms: each ended one wait and began the next.
+fn trickle(topic: &TopicTimeline) -> impl Iterator<Item = f64> + '_ {
+    let starving = |ms: f64| {
+        let within = |stretch: &Stretch| stretch.from_ms < ms && ms < stretch.to_ms;
+        topic.service.iter().any(|stretch| stretch.state == ServiceState::Starving && within(stretch))
+    };
+    topic.cumulative.iter().map(|&(ms, _)| ms).filter(move |&ms| starving(ms))
+}
+
+/// What a lane shows, later over earlier. A stretch may span several waits with a delivery between
+/// them; without a mark for each, a topic that gets a record now and then would look abandoned, and
+/// the picture would claim a longer wait than the one that was measured.
+fn painted(topic: &TopicTimeline) -> Vec<(f64, f64, RGBColor)> {
+    let stretch = |stretch: &Stretch| {
+        let color = match stretch.state {
+            ServiceState::Served => SERVED,
+            ServiceState::Starving => STARVING,
+            ServiceState::Idle => return None,
+        };
+        Some((stretch.from_ms / 1e3, stretch.to_ms / 1e3, color))
+    };
+    let marks = trickle(topic).map(|ms| (ms / 1e3, ms / 1e3, SERVED));
+    topic.service.iter().filter_map(stretch).chain(marks).collect()
+}
+
 fn service(summary: &Summary, courses: &[&Timeline]) -> Plot {
     let chosen = chosen(courses);
-    let lane = |topic: &TopicTimeline| Lane {
-        name: topic.name.clone(),
-        stretches: topic
-            .service
-            .iter()
-            .filter_map(|stretch| {
-                let color = match stretch.state {
-                    ServiceState::Served => SERVED,
-                    ServiceState::Starving => STARVING,
-                    ServiceState::Idle => return None,
-                };
-                Some((stretch.from_ms / 1e3, stretch.to_ms / 1e3, color))
-            })
-            .collect(),
-    };
+    let lane = |topic: &TopicTimeline| Lane { name: topic.name.clone(), stretches: painted(topic) };
     let panels: Vec<(String, Vec<Lane>)> = courses
         .iter()
         .map(|course| {
@@ -135,18 +158,18 @@ fn service(summary: &Summary, courses: &[&Timeline]) -> Plot {
     let entries = [
         ("records delivered".to_owned(), SERVED),
         ("starving: records there, none delivered".to_owned(), STARVING),
+        ("nothing to deliver, or not yet begun".to_owned(), IDLE),
     ];
-    let all = courses.first().map_or(0, |course| course.topics.len());
-    let left_out = if all > chosen.len() {
-        format!(" Shown are the {} of {all} topics that starved longest in any mode.", chosen.len())
-    } else {
-        String::new()
-    };
+    let trickles =
+        courses.iter().flat_map(|course| &course.topics).any(|topic| trickle(topic).next().is_some());
+    let marks =
+        if trickles { " A mark inside a starving stretch is a delivery between two waits." } else { "" };
+    let left_out = left_out(courses, &chosen);
     Plot {
         name: "service",
         title: "Who is served when",
         caption: format!(
-            "The longest time that a topic with records got none: {}.{left_out}",
+            "The longest time that a topic with records got none: {}.{marks}{left_out}",
             listed(summary, "service_gap_ms_max", duration_ms)
         ),
         svg: plot::service(&panels, &entries),
@@ -200,21 +223,16 @@ fn cumulative(courses: &[&Timeline]) -> Plot {
         topics.max_by_key(|(_, topic)| topic.backlog).map(|(index, _)| index)
     });
     let panel = |course: &&Timeline| {
-        let mut lines: Vec<_> = course
-            .topics
-            .iter()
-            .enumerate()
-            .filter_map(|(index, topic)| {
-                let total = topic.cumulative.last().filter(|last| last.1 > 0)?.1;
-                let points = topic.cumulative.iter();
-                let points = points.map(|&(ms, got)| (ms / 1e3, 100.0 * count(got) / count(total))).collect();
-                Some((plot::color(if Some(index) == deepest { 0 } else { 4 }), points))
-            })
-            .collect();
+        let line = |index: usize| {
+            let topic = course.topics.get(index)?;
+            let total = topic.cumulative.last().filter(|last| last.1 > 0)?.1;
+            let points = topic.cumulative.iter();
+            let points = points.map(|&(ms, got)| (ms / 1e3, 100.0 * count(got) / count(total))).collect();
+            Some((plot::color(if Some(index) == deepest { 0 } else { 4 }), points))
+        };
         // The deepest topic last, on top of the others.
-        if let Some(index) = deepest.filter(|&index| index < lines.len()) {
-            lines[index..].rotate_left(1);
-        }
+        let others = (0..course.topics.len()).filter(|&index| Some(index) != deepest);
+        let lines = others.chain(deepest).filter_map(line).collect();
         Panel { name: course.mode.clone(), lines }
     };
     let behind = courses.iter().map(|course| {
@@ -259,9 +277,10 @@ fn slowest_share(course: &Timeline) -> Vec<(f64, f64)> {
 }
 
 fn first_records(summary: &Summary, courses: &[&Timeline]) -> Option<Plot> {
-    let groups: Vec<(String, Vec<Option<f64>>)> = chosen(courses)
-        .into_iter()
-        .filter_map(|index| {
+    let chosen = chosen(courses);
+    let groups: Vec<(String, Vec<Option<f64>>)> = chosen
+        .iter()
+        .filter_map(|&index| {
             let name = courses.first()?.topics.get(index)?.name.clone();
             let values: Vec<Option<f64>> =
                 courses.iter().map(|course| course.topics.get(index)?.first_record_ms).collect();
@@ -273,8 +292,9 @@ fn first_records(summary: &Summary, courses: &[&Timeline]) -> Option<Plot> {
         name: "first-records",
         title: "When each topic's first record came",
         caption: format!(
-            "From the worker's start; every topic that has data had delivered one after: {}.",
-            listed(summary, "complete_input_ms", duration_ms)
+            "From the worker's start; every topic that has data had delivered one after: {}.{}",
+            listed(summary, "complete_input_ms", duration_ms),
+            left_out(courses, &chosen)
         ),
         svg: plot::bars("time to the first record [ms]", &modes, &groups),
     })

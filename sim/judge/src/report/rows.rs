@@ -1,9 +1,10 @@
 //! The comparison table: metrics down, modes across, the better value marked.
 
+use crate::metric::Kind;
 use crate::metric::{Better, METRICS, Metric};
 use crate::summary::{Metrics, Summary};
 
-use super::value::show_option;
+use super::value::{show, show_option};
 
 /// The comparison table.
 pub(super) struct Comparison {
@@ -67,7 +68,7 @@ fn table<'a>(
     of_mode: &dyn Fn(&'a String) -> Option<&'a Metrics>,
 ) -> Comparison {
     let row = |metric: &'static Metric| {
-        if metric.kind == crate::metric::Kind::Audit {
+        if metric.kind == Kind::Audit {
             return None;
         }
         let values: Vec<Option<f64>> = summary
@@ -98,6 +99,52 @@ fn cells(metric: &Metric, values: &[Option<f64>]) -> Vec<Cell> {
         values.iter().zip(&texts).any(|(value, text)| value.is_some() && Some(text) != best.as_ref());
     let cell = |text: String| Cell { best: differs && Some(&text) == best.as_ref(), text };
     texts.into_iter().map(cell).collect()
+}
+
+/// How many samples stand behind metrics that share them.
+pub(super) struct SampleCounts {
+    metrics: Vec<&'static str>,
+    modes: String,
+    /// Of several runs the smallest count is known.
+    least: bool,
+}
+
+impl SampleCounts {
+    /// `n of wait_p50_ms, wait_p99_ms: single 1,482, fair 1,461`.
+    pub(super) fn text(&self) -> String {
+        let of = if self.least { "least n of a run for" } else { "n of" };
+        format!("{of} {}: {}", self.metrics.join(", "), self.modes)
+    }
+
+    /// A row that every view shows rests on them.
+    pub(super) fn is_headline(&self) -> bool {
+        self.metrics.iter().any(|metric| HEADLINE.contains(metric))
+    }
+}
+
+/// The samples behind every metric of modes that has any; metrics with equal counts together.
+pub(super) fn sample_counts(summary: &Summary) -> Vec<SampleCounts> {
+    let mut all: Vec<SampleCounts> = Vec::new();
+    for metric in METRICS.iter().filter(|metric| metric.per_mode) {
+        let count = |mode: &String| summary.modes.get(mode)?.samples.get(metric.name).copied();
+        let known = summary.mode_order.iter().filter_map(|mode| Some((mode, count(mode)?)));
+        #[expect(clippy::cast_precision_loss, reason = "a count of samples is far below 2^53")]
+        let modes: Vec<String> = known.map(|(mode, n)| format!("{mode} {}", show(n as f64))).collect();
+        let modes = modes.join(", ");
+        match all.iter_mut().find(|counts| counts.modes == modes) {
+            _ if modes.is_empty() => {}
+            Some(counts) => counts.metrics.push(metric.name),
+            None => all.push(SampleCounts { metrics: vec![metric.name], modes, least: summary.runs > 1 }),
+        }
+    }
+    all
+}
+
+/// A mark says which figure is better, not that the difference means something.
+pub(super) fn one_run_note(summary: &Summary) -> Option<&'static str> {
+    (summary.runs == 1).then_some(
+        "one run: small differences of clock times, memory and CPU are noise; --runs N gives medians",
+    )
 }
 
 /// The rows that a narrow view shows first.

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use super::rows::{HEADLINE, comparison};
-use super::value::show_option;
+use super::rows::{HEADLINE, comparison, one_run_note, sample_counts};
+use super::value::sides;
 use super::{ReportInput, gate_mark, verdict_word};
 use crate::summary::{Audit, GateResult, GateVerdict, Summary, Verdict};
+
+/// No line between rows: the table and the gates fit one screen.
+const RULED: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 
 /// How wide, and whether colours may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,12 @@ pub fn terminal(input: &ReportInput<'_>, style: TerminalStyle) -> String {
     }
     let (runs, what) = (summary.runs, if summary.runs == 1 { "run" } else { "runs: medians" });
     let _ = writeln!(out, "✓ the better value · {} broker · {runs} {what}", summary.broker);
+    if let Some(note) = one_run_note(summary) {
+        let _ = writeln!(out, "{note}");
+    }
+    for counts in sample_counts(summary).iter().filter(|counts| counts.is_headline()) {
+        let _ = writeln!(out, "{}", counts.text());
+    }
     for (title, gates) in [("demonstrates", &summary.demonstrates), ("gates", &summary.gates)] {
         if !gates.is_empty() {
             let _ = writeln!(out, "\n{title}");
@@ -72,7 +81,7 @@ pub fn terminal(input: &ReportInput<'_>, style: TerminalStyle) -> String {
 fn table(summary: &Summary, style: TerminalStyle) -> Table {
     let comparison = comparison(summary);
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(style.width);
     let header = std::iter::once(Cell::new(""))
         .chain(comparison.modes.iter().map(|mode| Cell::new(mode).set_alignment(CellAlignment::Right)));
@@ -90,7 +99,7 @@ fn table(summary: &Summary, style: TerminalStyle) -> Table {
 }
 
 fn line(gate: &GateResult) -> String {
-    let sides = format!("{} against {}", show_option(gate.left), show_option(gate.right));
+    let sides = sides(gate.left, gate.right);
     let held = match (gate.verdict, gate.holds) {
         (GateVerdict::Indicative, Some(true)) => "  (holds in this run; decides nothing)",
         (GateVerdict::Indicative, Some(false)) => "  (does not hold in this run; decides nothing)",

@@ -10,6 +10,8 @@ pub(super) fn show(value: f64) -> String {
         return grouped(value);
     }
     match magnitude {
+        // Rounds up to four digits, which are grouped.
+        999.5.. => grouped(value),
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),
@@ -35,6 +37,19 @@ pub(super) fn show_option(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }
 
+/// Both sides of a comparison. Where they differ they read differently: `200.4 against 200.0`, and
+/// never a gate that fails with `200 against 200`.
+pub(super) fn sides(left: Option<f64>, right: Option<f64>) -> String {
+    // A double has no more than 17 digits that carry meaning.
+    const DIGITS_MOST: usize = 17;
+    let (mut texts, both) = ((show_option(left), show_option(right)), left.zip(right));
+    if let Some((left, right)) = both.filter(|(left, right)| left != right && texts.0 == texts.1) {
+        let finer = (1..=DIGITS_MOST).map(|digits| (format!("{left:.digits$}"), format!("{right:.digits$}")));
+        texts = finer.into_iter().find(|(left, right)| left != right).unwrap_or(texts);
+    }
+    format!("{} against {}", texts.0, texts.1)
+}
+
 /// Milliseconds in the unit that fits: `14 ms`, `2.2 s`.
 pub(super) fn duration_ms(ms: f64) -> String {
     if ms >= 1_000.0 { format!("{:.1} s", ms / 1_000.0) } else { format!("{ms:.0} ms") }
@@ -48,7 +63,17 @@ mod tests {
     fn values_keep_the_digits_that_carry_meaning() {
         let shown: Vec<String> = [0.0, 3.0, 320_900.0, 1234.5, 123.4, 12.34, 1.234, 0.0456].map(show).into();
         assert_eq!(shown, ["0", "3", "320,900", "1,234", "123", "12.3", "1.23", "0.046"]);
+        assert_eq!(show(999.7), "1,000");
         assert_eq!(show_option(None), "–");
         assert_eq!((duration_ms(14.2), duration_ms(2_240.0)), ("14 ms".to_owned(), "2.2 s".to_owned()));
+    }
+
+    #[test]
+    fn sides_that_differ_never_read_the_same() {
+        assert_eq!(sides(Some(169.3), Some(200.0)), "169 against 200");
+        assert_eq!(sides(Some(200.4), Some(200.0)), "200.4 against 200.0");
+        assert_eq!(sides(Some(3.700_01), Some(3.7)), "3.70001 against 3.70000");
+        assert_eq!(sides(Some(2.0), Some(2.0)), "2 against 2");
+        assert_eq!(sides(None, Some(1.0)), "– against 1");
     }
 }
