@@ -74,7 +74,14 @@ async fn a_record_of_a_quiet_topic_does_not_wait_behind_a_deep_backlog() {
 #[tokio::test]
 async fn a_poll_keeps_to_the_total_that_it_is_given() {
     let mock = Mock::filled(&[("deep", 1, 500), ("quiet-1", 1, 500), ("quiet-2", 1, 500)]);
-    let mut consumer = Consumer::start(config(&mock, "total", &TOPICS, ModeRequest::Fair)).expect("start");
+    let mut consumer =
+        Consumer::start(patient(config(&mock, "total", &TOPICS, ModeRequest::Fair))).expect("start");
+    // Everything is fetched before it is shared out: the mock needs several fetches for it.
+    let until = Instant::now() + Duration::from_secs(20);
+    while consumer.consumers().values().any(|topic| topic.queued < 500) && Instant::now() < until {
+        assert!(consumer.get_many(Duration::ZERO, Some(0)).await.expect("poll").is_empty());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let mut served = std::collections::BTreeMap::new();
     for _ in 0..10 {
         let batch = consumer.get_many(Duration::from_secs(10), Some(90)).await.expect("poll");
