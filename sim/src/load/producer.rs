@@ -15,6 +15,7 @@ use crate::event_log::{EventSink, monotonic_ns};
 
 /// Acknowledging a backlog takes a second per million records on one machine.
 const FLUSH_WITHIN: Duration = Duration::from_secs(60);
+const METADATA_WITHIN: Duration = Duration::from_secs(10);
 
 /// The one producer of a run: idempotent, partitions explicit.
 pub struct Producer {
@@ -119,9 +120,23 @@ impl Producer {
         let Some((_, slot)) = deepest else { return Ok(()) };
         let Some(live) = self.live.take() else { return Ok(()) };
         let sent = self.next_record(slot, origin);
-        let warmed = send(&live, &self.acks, sent).and_then(|()| flush(&live, &self.acks));
+        let warmed = send(&live, &self.acks, sent)
+            .and_then(|()| flush(&live, &self.acks))
+            .and_then(|()| self.know_leaders(&live));
         self.live = Some(live);
         warmed
+    }
+
+    /// A client that meets a topic for the first time asks for its leader, one topic after the
+    /// other and with pauses of 100 ms in between: the first live records would be acknowledged
+    /// hundreds of milliseconds late, and the consumer would be charged for it.
+    fn know_leaders(&self, live: &ThreadedProducer<Shared>) -> Result<(), LoadError> {
+        for load in self.loads.iter().filter(|load| load.rate_per_s > 0.0) {
+            live.client().fetch_metadata(Some(&load.kafka_name), METADATA_WITHIN).map_err(|error| {
+                LoadError::Produce { topic: load.name.clone(), reason: error.to_string() }
+            })?;
+        }
+        Ok(())
     }
 
     fn next_record(&mut self, slot: usize, origin: Origin) -> Sent {
