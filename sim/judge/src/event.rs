@@ -64,10 +64,14 @@ pub enum Body {
         /// Why it was produced.
         origin: Origin,
     },
-    /// A worker process was started (`life` 1, or higher after a restart).
+    /// A worker process was started. Every process of a run has a number of its own, its life: 1
+    /// for the first, higher for a restart and for each further instance.
     WorkerStarted {
-        /// Which life of the mode's consumer.
+        /// Which process of the run.
         life: u32,
+        /// Which of the consumer's instances it is: 1, 2, …; a restart keeps the number.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        instance: u32,
         /// Process id.
         pid: u32,
         /// The life whose polls are measured; an earlier one only prepares (consume, commit,
@@ -111,6 +115,9 @@ pub enum Body {
         cpu_ms: u64,
         /// It ended because the harness asked it to.
         expected: bool,
+        /// A fault of the scenario killed it: it could neither commit nor say goodbye.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_fault: bool,
     },
     /// A fault of the scenario begins or ends.
     Fault {
@@ -119,6 +126,12 @@ pub enum Body {
         /// The topic it concerns.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
+        /// The broker it concerns.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<u32>,
+        /// The process it concerns.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<u32>,
         /// `true` where it begins.
         begins: bool,
     },
@@ -149,6 +162,15 @@ pub enum Body {
         /// How.
         outcome: Outcome,
     },
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// Why a record was produced.
@@ -226,6 +248,9 @@ pub struct Header {
     pub gates: Vec<GateFacts>,
     /// The scenario has faults that make repeated deliveries legal.
     pub duplicates_legal: bool,
+    /// Processes of the consumer at the start.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub instances: u32,
 }
 
 /// A topic of the scenario.

@@ -57,6 +57,18 @@ pub struct WorkerSpec {
     pub properties: BTreeMap<String, String>,
     /// How long the worker may take to stop once its standard input is closed, ms.
     pub stop_grace_ms: u64,
+    /// Which of the consumer's instances this is: 1, 2, ….
+    #[serde(default = "one")]
+    pub instance: u32,
+    /// The worker may be killed at any time: every line is to be written out before the offsets
+    /// it accounts for are committed. Without it lines may wait 100 ms, and what a killed worker
+    /// had delivered and committed would look lost.
+    #[serde(default)]
+    pub unbuffered: bool,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// A topic to consume.

@@ -51,6 +51,7 @@ impl Log {
             demonstrates: Vec::new(),
             gates: Vec::new(),
             duplicates_legal: false,
+            instances: 1,
         };
         let mut log = Self {
             header,
@@ -151,7 +152,7 @@ impl Log {
         self.now_ns = ms(t);
         let life = self.life;
         self.emit(Body::Phase { phase: Phase::Join });
-        self.emit(Body::WorkerStarted { life, pid: 1, measured });
+        self.emit(Body::WorkerStarted { life, instance: 1, pid: 1, measured });
         self.line(WorkerLine::Hello {
             protocol_version: PROTOCOL_VERSION,
             start_ns: ms(t),
@@ -204,7 +205,14 @@ impl Log {
         let (polls, life) = (self.seq, self.life);
         self.now_ns = ms(t);
         self.line(WorkerLine::Bye { t_ns: ms(t), polls, empty_polls: Some(0) });
-        self.emit(Body::WorkerExited { life, code: Some(0), signal: None, cpu_ms: 0, expected: true });
+        self.emit(Body::WorkerExited {
+            life,
+            code: Some(0),
+            signal: None,
+            cpu_ms: 0,
+            expected: true,
+            by_fault: false,
+        });
     }
 
     /// The worker says goodbye, the broker tells its offsets, the run ends well.

@@ -6,7 +6,7 @@ use fairpoll_judge::event::Body;
 
 use super::stage::{Stage, StageError};
 use crate::event_log::EventSink;
-use crate::scenario::{Fault, FaultKind};
+use crate::scenario::Fault;
 
 /// The schedule of one run. [`FaultSchedule::before_start`] once, then
 /// [`FaultSchedule::advance`] as time goes on, [`FaultSchedule::end_all`] at the end; all are
@@ -86,10 +86,9 @@ impl Entry<'_> {
         };
         stage.fault(self.fault, begins)?;
         self.state = next;
-        let kind = match self.fault.kind {
-            FaultKind::TopicFetchErrors => "topic_fetch_errors",
-        };
-        sink.emit(Body::Fault { kind: kind.to_owned(), topic: self.fault.topic.clone(), begins });
+        let Fault { kind, topic, node, .. } = self.fault;
+        let kind = kind.name().to_owned();
+        sink.emit(Body::Fault { kind, topic: topic.clone(), node: *node, life: None, begins });
         Ok(())
     }
 }

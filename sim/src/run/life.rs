@@ -96,7 +96,7 @@ impl<'a> Life<'a> {
             })?;
         let pid = process.pid();
         let measured = purpose == Purpose::Measured;
-        sink.emit(Body::WorkerStarted { life: number, pid: pid.unsigned_abs(), measured });
+        sink.emit(Body::WorkerStarted { life: number, instance: 1, pid: pid.unsigned_abs(), measured });
         let sampler = measured.then(|| Sampler::start(pid, number, stage.broker_ports(), sink.clone()));
         Ok(Self {
             part,
@@ -255,7 +255,14 @@ impl<'a> Life<'a> {
         }
         let Exit { code, signal, cpu_ms } = exit;
         let expected = !ended_by_itself;
-        self.sink.emit(Body::WorkerExited { life: self.number, code, signal, cpu_ms, expected });
+        self.sink.emit(Body::WorkerExited {
+            life: self.number,
+            code,
+            signal,
+            cpu_ms,
+            expected,
+            by_fault: false,
+        });
         self.exit = Some(exit);
         exit
     }

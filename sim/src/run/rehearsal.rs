@@ -137,11 +137,12 @@ impl Play {
                 max_poll_records: 500,
                 poll_timeout_ms: 100,
                 commit: Commit::default(),
+                instances: 1,
                 properties: BTreeMap::new(),
             },
             processing: ProcessingCost::default(),
             modes,
-            stop: Stop { when: StopWhen::Drained, deadline_s: 30.0, live_for_s: 0.0 },
+            stop: Stop { when: StopWhen::Drained, deadline_s: 30.0, live_for_s: 0.0, stall_s: 20.0 },
             earlier_life: None,
             faults: Vec::new(),
             availability_ms: 50,
@@ -371,10 +372,9 @@ fn a_broker_that_fails_in_mid_run_ends_it() {
 fn faults_begin_and_end_on_schedule_before_live_production_stops() {
     let mut play = Play::one("deliver");
     let fault = |at_ms, for_ms| Fault {
-        at_ms,
-        kind: FaultKind::TopicFetchErrors,
         topic: Some("a".to_owned()),
         for_ms,
+        ..Fault::new(FaultKind::TopicFetchErrors, at_ms)
     };
     play.scenario().faults = vec![fault(0, Some(200)), fault(100, None)];
     let (_, events) = play.perform();

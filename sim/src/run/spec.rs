@@ -80,6 +80,8 @@ impl Part<'_> {
             processing: self.scenario.processing,
             properties,
             stop_grace_ms: STOP_GRACE_MS,
+            instance: 1,
+            unbuffered: false,
         }
     }
 }

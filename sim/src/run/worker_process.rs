@@ -346,6 +346,8 @@ mod tests {
             processing: ProcessingCost::default(),
             properties: std::collections::BTreeMap::new(),
             stop_grace_ms: 1000,
+            instance: 1,
+            unbuffered: false,
         }
     }
 

@@ -72,6 +72,7 @@ impl Scenario {
             demonstrates: self.demonstrates.iter().map(gate).collect(),
             gates: self.gates.iter().map(gate).collect(),
             duplicates_legal: self.faults.iter().any(|fault| fault.kind.makes_duplicates_legal()),
+            instances: self.consumer.instances,
         }
     }
 
@@ -98,8 +99,6 @@ impl FaultKind {
     /// nobody's partitions away, so nothing may come twice.
     #[must_use]
     pub fn makes_duplicates_legal(self) -> bool {
-        match self {
-            Self::TopicFetchErrors => false,
-        }
+        !matches!(self, Self::TopicFetchErrors)
     }
 }

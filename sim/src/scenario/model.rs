@@ -114,6 +114,10 @@ pub struct Consumer {
     /// When to commit.
     #[serde(default)]
     pub commit: Commit,
+    /// Processes of the consumer, all in one group.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 64))]
+    pub instances: u32,
     /// librdkafka properties, for every mode.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "property_map_schema")]
@@ -159,6 +163,15 @@ pub struct Stop {
     #[serde(default)]
     #[schemars(range(min = 0.0))]
     pub live_for_s: f64,
+    /// Once all faults are over, a run that delivers nothing for so long fails, s: it does not
+    /// converge. Time without progress tells more than time in all.
+    #[serde(default = "default_stall_s")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub stall_s: f64,
+}
+
+fn default_stall_s() -> f64 {
+    20.0
 }
 
 /// What ends a run.
@@ -178,8 +191,9 @@ pub struct EarlierLife {
     pub records: u64,
 }
 
-/// Something that goes wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Something that goes wrong. Which keys a kind takes, and which brokers can do it:
+/// `docs/faults.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When, after live production began, ms; 0: before the consumer starts.
@@ -190,16 +204,107 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub topic: Option<String>,
+    /// The broker it concerns, or that something moves to: 1, 2, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub node: Option<u32>,
+    /// The instance of the consumer it concerns: 1, 2, …; absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub instance: Option<u32>,
+    /// How much longer every answer takes, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub latency_ms: Option<u32>,
+    /// How many partitions the topic has from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub partitions: Option<u32>,
     /// For how long, ms; absent: to the end of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64", range(min = 1))]
     pub for_ms: Option<u64>,
 }
 
+impl Fault {
+    /// A fault that begins `at_ms` and says nothing else.
+    #[must_use]
+    pub fn new(kind: FaultKind, at_ms: u64) -> Self {
+        Self {
+            at_ms,
+            kind,
+            topic: None,
+            node: None,
+            instance: None,
+            latency_ms: None,
+            partitions: None,
+            for_ms: None,
+        }
+    }
+}
+
 /// Kinds of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Every fetch of the topic's partitions is answered with an error.
     TopicFetchErrors,
+    /// Every commit is answered with an error that may be tried again.
+    CommitErrors,
+    /// A broker (`node`) is gone, and comes back.
+    BrokerDown,
+    /// Every answer of a broker (`node`; absent: of all) takes `latency_ms` longer.
+    SlowBroker,
+    /// Another broker (`node`) leads all partitions of the topic.
+    LeaderMoved,
+    /// Another broker (`node`) coordinates the group.
+    CoordinatorMoved,
+    /// The topic is deleted while it is consumed.
+    TopicDeleted,
+    /// The topic comes into being only now; the consumer is subscribed to it from the start.
+    TopicCreated,
+    /// The topic gets more `partitions`.
+    TopicWidened,
+    /// The broker removes the older half of the topic's records, whether read or not.
+    RetentionOvertakes,
+    /// An `instance` is killed, and started anew after `for_ms` (absent: never).
+    ConsumerKilled,
+    /// An `instance` stands still for `for_ms`.
+    ConsumerFrozen,
+    /// One more instance is started.
+    InstanceJoins,
+    /// An `instance` stops in good order.
+    InstanceLeaves,
+}
+
+impl FaultKind {
+    /// Its name in a scenario.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TopicFetchErrors => "topic_fetch_errors",
+            Self::CommitErrors => "commit_errors",
+            Self::BrokerDown => "broker_down",
+            Self::SlowBroker => "slow_broker",
+            Self::LeaderMoved => "leader_moved",
+            Self::CoordinatorMoved => "coordinator_moved",
+            Self::TopicDeleted => "topic_deleted",
+            Self::TopicCreated => "topic_created",
+            Self::TopicWidened => "topic_widened",
+            Self::RetentionOvertakes => "retention_overtakes",
+            Self::ConsumerKilled => "consumer_killed",
+            Self::ConsumerFrozen => "consumer_frozen",
+            Self::InstanceJoins => "instance_joins",
+            Self::InstanceLeaves => "instance_leaves",
+        }
+    }
+
+    /// It happens to the consumer's processes; the broker knows nothing of it.
+    #[must_use]
+    pub fn concerns_consumer(self) -> bool {
+        matches!(
+            self,
+            Self::ConsumerKilled | Self::ConsumerFrozen | Self::InstanceJoins | Self::InstanceLeaves
+        )
+    }
 }

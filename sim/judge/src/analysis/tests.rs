@@ -344,7 +344,14 @@ fn resources_are_the_largest_samples_and_the_cpu_time_at_the_end() {
     assert_metric(&found, "threads_max", Some(7.0));
     assert_metric(&found, "connections_max", Some(3.0));
     assert_metric(&found, "cpu_s_per_million", Some(0.01 / 44e-6));
-    log.emit(Body::WorkerExited { life: 1, code: Some(0), signal: None, cpu_ms: 44, expected: true });
+    log.emit(Body::WorkerExited {
+        life: 1,
+        code: Some(0),
+        signal: None,
+        cpu_ms: 44,
+        expected: true,
+        by_fault: false,
+    });
     assert_metric(&analysis(&log), "cpu_s_per_million", Some(1_000.0));
     assert_metric(&analysis(&starving()), "threads_max", None);
 }
