@@ -26,7 +26,7 @@ pub struct Config {
     pub(crate) mode: Option<ModeRequest>,
     pub(crate) multi_consumer_mode: Option<bool>,
     pub(crate) max_poll_records: u32,
-    pub(crate) group_strategy: GroupStrategy,
+    pub(crate) group_strategy: Option<GroupStrategy>,
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
     pub(crate) properties: BTreeMap<String, String>,
@@ -41,19 +41,24 @@ pub(crate) struct TopicConfig {
 
 pub use fairpoll_core::RequestedMode as ModeRequest;
 
-/// How the handles of `multi` share the consumer group. `single` and `fair` have one handle and
-/// use the classic protocol with the configured assignor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How handles share the consumer group: those of `multi` among each other, and the handles of
+/// several instances of a program in every mode. The default is [`Self::Kip848`] in `multi` and
+/// [`Self::Classic`] in `single` and `fair`, whose groups may have members of other programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupStrategy {
     /// One group under KIP-848 (`group.protocol=consumer`); where the broker refuses it, one group
     /// with the cooperative-sticky assignor, and a warning.
-    #[default]
     Kip848,
     /// One group, classic protocol, cooperative-sticky assignor.
     Cooperative,
     /// A group per topic, `{group_id}.{topic}`: no handle feels another's rebalance. The committed
-    /// offsets live under other group ids than `single`'s and `fair`'s.
+    /// offsets live under other group ids than those of `single` and `fair`, which have one handle
+    /// and refuse this.
     Own,
+    /// One group, classic protocol, the assignors of `partition.assignment.strategy` (librdkafka's
+    /// default is `range,roundrobin`). With one handle it is what every other program does. With
+    /// several, every join takes all partitions from everybody: records come twice.
+    Classic,
 }
 
 /// librdkafka properties that the engine's promises rest on, and why.
@@ -97,7 +102,7 @@ impl Config {
             mode: None,
             multi_consumer_mode: None,
             max_poll_records: 500,
-            group_strategy: GroupStrategy::default(),
+            group_strategy: None,
             join_wait: Duration::from_secs(5),
             first_fetch_wait: FIRST_FETCH_WAIT,
             properties: BTreeMap::new(),
@@ -136,10 +141,10 @@ impl Config {
         self
     }
 
-    /// How the handles of `multi` share the group.
+    /// How handles share the group.
     #[must_use]
     pub fn group_strategy(mut self, strategy: GroupStrategy) -> Self {
-        self.group_strategy = strategy;
+        self.group_strategy = Some(strategy);
         self
     }
 

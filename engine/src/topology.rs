@@ -94,10 +94,16 @@ impl Topology {
 
 /// The one client of all topics.
 fn one_handle(config: &Config) -> HandlePlan {
+    let strategy = config.group_strategy.unwrap_or(GroupStrategy::Classic);
+    let group_id = match (strategy, config.topics.as_slice()) {
+        (GroupStrategy::Own, [only]) => own_group_id(&config.group_id, &only.name),
+        // `start` refuses own groups of several topics here: one handle cannot be in several.
+        _ => config.group_id.clone(),
+    };
     HandlePlan {
         client_id: "fairpoll".to_owned(),
-        group_id: config.group_id.clone(),
-        protocol: GroupProtocol::Classic,
+        group_id,
+        protocol: protocol(strategy),
         topics: Vec::new(),
     }
 }
@@ -105,12 +111,27 @@ fn one_handle(config: &Config) -> HandlePlan {
 /// The client of one topic among several clients.
 fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
     let name = &config.topics[topic].name;
-    let (group_id, protocol) = match config.group_strategy {
-        GroupStrategy::Kip848 => (config.group_id.clone(), GroupProtocol::Consumer),
-        GroupStrategy::Cooperative => (config.group_id.clone(), GroupProtocol::CooperativeSticky),
-        GroupStrategy::Own => (own_group_id(&config.group_id, name), GroupProtocol::Classic),
+    let strategy = config.group_strategy.unwrap_or(GroupStrategy::Kip848);
+    let group_id = match strategy {
+        GroupStrategy::Own => own_group_id(&config.group_id, name),
+        GroupStrategy::Kip848 | GroupStrategy::Cooperative | GroupStrategy::Classic => {
+            config.group_id.clone()
+        }
     };
-    HandlePlan { client_id: format!("fairpoll-{name}"), group_id, protocol, topics: Vec::new() }
+    HandlePlan {
+        client_id: format!("fairpoll-{name}"),
+        group_id,
+        protocol: protocol(strategy),
+        topics: Vec::new(),
+    }
+}
+
+fn protocol(strategy: GroupStrategy) -> GroupProtocol {
+    match strategy {
+        GroupStrategy::Kip848 => GroupProtocol::Consumer,
+        GroupStrategy::Cooperative => GroupProtocol::CooperativeSticky,
+        GroupStrategy::Own | GroupStrategy::Classic => GroupProtocol::Classic,
+    }
 }
 
 /// The group of one topic under [`GroupStrategy::Own`]: `{group_id}.{topic}`.

@@ -237,9 +237,11 @@ async fn a_failing_topic_is_named_and_the_others_go_on() {
         // The mock creates what is asked for, unless it may not.
         let topics = ["deep", "quiet-1", "missing"];
         // Under KIP-848 the broker keeps a missing topic to itself: it assigns nothing.
-        let config = config(&mock, &format!("missing-{mode}"), &topics, mode)
-            .group_strategy(GroupStrategy::Own)
+        let mut config = config(&mock, &format!("missing-{mode}"), &topics, mode)
             .property("allow.auto.create.topics", "false");
+        if mode == ModeRequest::Multi {
+            config = config.group_strategy(GroupStrategy::Own);
+        }
         let mut consumer = Consumer::start(config).expect("start");
         let deadline = Instant::now() + Duration::from_secs(20);
         let (mut records, mut errors) = (0, Vec::new());
@@ -267,6 +269,7 @@ async fn a_bad_configuration_is_refused_with_its_remedy() {
         (Config::new("127.0.0.1:1", "group", ["^a.*"]), "pattern"),
         (Config::new("127.0.0.1:1", "", ["a"]), "group_id is empty"),
         (base().property("no.such.property", "1"), "no.such.property"),
+        (base().mode(ModeRequest::Fair).group_strategy(GroupStrategy::Own), "one consumer for all of them"),
     ] {
         let error: StartError = Consumer::start(config).expect_err("refused");
         assert!(error.to_string().contains(words), "{error}");

@@ -107,6 +107,7 @@ fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
             "kip848" => GroupStrategy::Kip848,
             "cooperative" => GroupStrategy::Cooperative,
             "own" => GroupStrategy::Own,
+            "classic" => GroupStrategy::Classic,
             _ => return Err(WorkerError::Unknown { what: "group strategy", value: strategy.clone() }),
         });
     }

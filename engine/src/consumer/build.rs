@@ -9,7 +9,7 @@ use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine,
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
-use crate::config::Config;
+use crate::config::{Config, GroupStrategy};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::topology::{GroupProtocol, HandlePlan, Topology};
@@ -26,6 +26,15 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     config.validate()?;
     let resolution = resolve(&config);
     let topology = Topology::new(&config, resolution);
+    if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
+        return Err(StartError::Config {
+            what: format!(
+                "the group strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
+                 take the mode multi or another strategy",
+                topology.resolution.actual
+            ),
+        });
+    }
     let (wake, gone) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let (handles, lanes) = open(&config, &topology, &wake, &gone)?;
     let now = Instant::now();

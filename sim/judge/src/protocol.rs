@@ -37,7 +37,7 @@ pub struct WorkerSpec {
     pub topics: Vec<WorkerTopic>,
     /// The consumer group; it has no members, and no commits unless an earlier life made some.
     pub group_id: String,
-    /// How several handles share the group: `kip848`, `cooperative` or `own`; absent: the
+    /// How several handles share the group: `kip848`, `cooperative`, `own` or `classic`; absent: the
     /// consumer's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_strategy: Option<String>,

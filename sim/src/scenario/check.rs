@@ -128,13 +128,18 @@ impl Check<'_> {
             } else {
                 seen.insert(&mode.name, at);
             }
-            if mode.group_strategy.is_some()
+            if mode.group_strategy.as_deref() == Some("own")
                 && !matches!(&mode.kind, ModeKind::Fairpoll(kind) if kind == "multi")
                 && !matches!(&mode.kind, ModeKind::Command(_))
             {
-                let message = format!("`group_strategy` means nothing to the mode `{}`", mode.name);
-                let problem = Problem::new(place(node, "group_strategy"), message, "one handle has no peers");
-                self.problems.push(problem.help("it belongs to `multi`; remove it here"));
+                let message = format!(
+                    "the mode `{}` has one consumer for all topics and cannot give each a group",
+                    mode.name
+                );
+                let problem = Problem::new(place(node, "group_strategy"), message, "a group per topic");
+                self.problems.push(
+                    problem.help("`own` belongs to `multi`; take `kip848`, `cooperative` or `classic` here"),
+                );
             }
             if let Some(properties) = node.get("properties") {
                 self.properties(properties);

@@ -15,7 +15,7 @@ use super::model::property_map_schema;
 pub const FAIRPOLL_MODES: &[&str] = &["single", "multi", "fair", "auto"];
 
 /// How several handles may share a consumer group.
-pub const GROUP_STRATEGIES: &[&str] = &["kip848", "cooperative", "own"];
+pub const GROUP_STRATEGIES: &[&str] = &["kip848", "cooperative", "own", "classic"];
 
 /// What is measured under a name of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,8 @@ pub struct Mode {
     pub max_poll_records: Option<u32>,
     /// Cap of a whole poll, records.
     pub max_records: Option<u32>,
-    /// How the handles of `multi` share the group: `kip848`, `cooperative` or `own`.
+    /// How the handles of `multi`, and the instances of every mode, share the group: one of
+    /// [`GROUP_STRATEGIES`].
     pub group_strategy: Option<String>,
     /// librdkafka properties, over those of the consumer.
     pub properties: BTreeMap<String, String>,
@@ -88,9 +89,9 @@ struct ModeMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
     max_records: Option<u32>,
-    /// How the handles of `multi` share the group.
+    /// How the handles of `multi`, and the instances of every mode, share the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", extend("enum" = ["kip848", "cooperative", "own"]))]
+    #[schemars(with = "String", extend("enum" = ["kip848", "cooperative", "own", "classic"]))]
     group_strategy: Option<String>,
     /// librdkafka properties, over those of the consumer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
