@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run_all ─ scenario_run ─ mode_run ─┬─ stage (broker, producer)
-//!    │            │                  └─ life (worker process, sampler)
+//!    │            │                  └─ crew ─ life (worker process, sampler)
 //!    │            └─ results (judge, report files)
 //!    └─ output, console, interrupt
 //! ```
@@ -28,6 +28,7 @@ use scenario_run::{OpenStage, ScenarioEnd};
 
 mod broker_stage;
 mod console;
+mod crew;
 mod faults;
 mod interrupt;
 mod life;

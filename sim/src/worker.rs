@@ -118,7 +118,7 @@ fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
 }
 
 async fn work(spec: &WorkerSpec, stop: &Notify) -> Result<(), WorkerError> {
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(spec.unbuffered);
     let start_ns = monotonic_ns();
     let mut consumer = Consumer::start(config(spec)?)?;
     let status = consumer.status();

@@ -1,5 +1,6 @@
-//! One life of a mode's consumer: its process, from start to exit, and what it says.
+//! One process of a mode's consumer, from start to exit, and what it says.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,15 +10,15 @@ use fairpoll_judge::protocol::{PROTOCOL_VERSION, WorkerLine};
 use super::interrupt;
 use super::posix::Exit;
 use super::sampler::Sampler;
-use super::spec::{Part, STOP_GRACE_MS};
-use super::stage::{Stage, StageError};
+use super::spec::{Instance, Part, STOP_GRACE_MS};
+use super::stage::{Access, StageError};
 use super::tally::Tally;
 use super::worker_process::{Incoming, TopicNames, WorkerProcess};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
 
-// How late the run may notice that something is due; also how often it wakes up to look.
-const SLICE: Duration = Duration::from_millis(5);
+/// How late the run may notice that something is due; also how often it wakes up to look.
+pub(crate) const SLICE: Duration = Duration::from_millis(5);
 // An interpreter with a heavy client library takes seconds on a loaded machine; a program that
 // does not speak the protocol at all should not cost a whole deadline.
 const HELLO_WITHIN: Duration = Duration::from_secs(30);
@@ -48,6 +49,15 @@ impl From<StageError> for Trouble {
     }
 }
 
+/// Whether a process is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It goes on.
+    There,
+    /// It said goodbye and ended well.
+    Gone,
+}
+
 /// Whether a life is measured or only prepares the ground for one that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -57,20 +67,34 @@ pub(crate) enum Purpose {
     Measured,
 }
 
+/// Which process of the run this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Counts the processes of the run, from 1.
+    pub(crate) life: u32,
+    /// Which of the consumer's instances, from 1.
+    pub(crate) instance: u32,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+}
+
 /// A running worker and its story so far.
 ///
-/// [`Life::start`], [`Life::listen`] for as long as it shall go on, then [`Life::finish`].
-/// Dropped before that, it stops the worker with little patience.
+/// [`Life::start`], [`Life::listen`] for as long as it shall go on, then [`Life::ask_to_stop`] and
+/// [`Life::listen`] until it has ended. [`Life::kill`] is for faults. Dropped before its end, it
+/// stops the worker with little patience.
 #[derive(Debug)]
 pub(crate) struct Life<'a> {
     part: &'a Part<'a>,
     sink: &'a EventSink,
-    number: u32,
+    who: Who,
     process: WorkerProcess,
     sampler: Option<Sampler>,
     started: Instant,
     said_hello: bool,
     said_bye: bool,
+    /// Until when it may take to stop.
+    stop_until: Option<Instant>,
     exit: Option<Exit>,
 }
 
@@ -83,40 +107,49 @@ impl<'a> Life<'a> {
         part: &'a Part<'a>,
         command: &[String],
         log: &Path,
-        stage: &dyn Stage,
+        (access, broker_ports): (Access, &BTreeSet<u16>),
         sink: &'a EventSink,
-        (number, purpose): (u32, Purpose),
+        who: Who,
     ) -> Result<Self, Trouble> {
         let names = part.header.topics.iter().map(|topic| topic.name.as_str());
         let names = TopicNames::new(&part.prefix, names);
-        let process =
-            WorkerProcess::spawn(command, log, &part.spec(stage.access()), names).map_err(|error| {
-                let what = format!("the worker of {}: {error}", part.describe());
-                Trouble::Failed { what, exit: ExitCode::Infrastructure }
-            })?;
+        let Who { life, instance, purpose } = who;
+        let spec = part.spec(access, Instance(instance));
+        let process = WorkerProcess::spawn(command, log, &spec, names).map_err(|error| {
+            let what = format!("the worker of {}: {error}", part.describe());
+            Trouble::Failed { what, exit: ExitCode::Infrastructure }
+        })?;
         let pid = process.pid();
         let measured = purpose == Purpose::Measured;
-        sink.emit(Body::WorkerStarted { life: number, instance: 1, pid: pid.unsigned_abs(), measured });
-        let sampler = measured.then(|| Sampler::start(pid, number, stage.broker_ports(), sink.clone()));
+        sink.emit(Body::WorkerStarted { life, instance, pid: pid.unsigned_abs(), measured });
+        let sampler = measured.then(|| Sampler::start(pid, life, broker_ports.clone(), sink.clone()));
         Ok(Self {
             part,
             sink,
-            number,
+            who,
             process,
             sampler,
             started: Instant::now(),
             said_hello: false,
             said_bye: false,
+            stop_until: None,
             exit: None,
         })
     }
 
-    /// Writes down what the worker says for a moment (some ms).
+    /// Which process this is.
+    pub(crate) fn who(&self) -> Who {
+        self.who
+    }
+
+    /// Writes down what the worker says for so long, and whether it is still there. It ends well
+    /// only after [`Life::ask_to_stop`].
     ///
     /// # Errors
-    /// If it says something that it must not, ends, or somebody presses Ctrl-C.
-    pub(crate) fn listen(&mut self, tally: &mut Tally) -> Result<(), Trouble> {
-        let until = Instant::now() + SLICE;
+    /// If it says something that it must not, ends unasked, does not stop in time, or somebody
+    /// presses Ctrl-C.
+    pub(crate) fn listen(&mut self, tally: &mut Tally, wait: Duration) -> Result<Presence, Trouble> {
+        let until = Instant::now() + wait;
         loop {
             if interrupt::requested() {
                 return Err(Trouble::Interrupted);
@@ -125,9 +158,10 @@ impl<'a> Life<'a> {
             match self.process.next(left) {
                 Some(Incoming::Line { t_ns, line }) => self.take(t_ns, line, tally)?,
                 Some(Incoming::Bad(error)) => return Err(self.failed(&error.to_string())),
-                Some(Incoming::Closed) => return Err(self.ended_early()),
+                Some(Incoming::Closed) => return self.ended(),
                 // A descendant may hold the pipe open behind a dead worker.
-                None if self.process.has_ended() => return Err(self.ended_early()),
+                None if self.process.has_ended() => return self.ended(),
+                None if self.stop_until.is_some_and(|until| Instant::now() >= until) => return self.ended(),
                 None if !self.said_hello && self.started.elapsed() > HELLO_WITHIN => {
                     let what = format!(
                         "it did not say hello within {} s; does it speak the worker protocol (docs/worker-protocol.md)?",
@@ -135,36 +169,56 @@ impl<'a> Life<'a> {
                     );
                     return Err(self.failed(&what));
                 }
-                None => return Ok(()),
+                None => return Ok(Presence::There),
             }
             if left.is_zero() {
-                return Ok(());
+                return Ok(Presence::There);
             }
         }
     }
 
-    /// Asks the worker to stop and waits until it is gone.
+    /// Asks the worker to commit and stop. Idempotent.
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.process.close_stdin();
+        self.stop_until
+            .get_or_insert_with(|| Instant::now() + Duration::from_millis(STOP_GRACE_MS) + STOP_MARGIN);
+    }
+
+    /// Kills it, as a fault does. What it had written is still written down.
     ///
     /// # Errors
-    /// If it does not commit, say goodbye and exit with 0 in time.
-    pub(crate) fn finish(mut self, tally: &mut Tally) -> Result<(), Trouble> {
-        self.process.close_stdin();
-        let until = Instant::now() + Duration::from_millis(STOP_GRACE_MS) + STOP_MARGIN;
+    /// If the last it said was not of the protocol.
+    pub(crate) fn kill(mut self, tally: &mut Tally) -> Result<(), Trouble> {
+        // A sampler that meets a dying process would report a hole.
+        self.end_sampler();
+        self.process.signal(libc::SIGKILL);
+        let until = Instant::now() + STOP_MARGIN;
         loop {
-            if interrupt::requested() {
-                return Err(Trouble::Interrupted);
-            }
             match self.process.next(SLICE * 4) {
                 Some(Incoming::Line { t_ns, line }) => self.take(t_ns, line, tally)?,
-                Some(Incoming::Bad(error)) => return Err(self.failed(&error.to_string())),
-                Some(Incoming::Closed) => break,
-                None if self.process.has_ended() || Instant::now() >= until => break,
+                // A line that was being written when it died.
+                Some(Incoming::Bad(_) | Incoming::Closed) => break,
+                None if Instant::now() >= until => break,
                 None => {}
             }
         }
+        let Exit { code, signal, cpu_ms } = self.process.stop(Duration::ZERO);
+        self.exit = Some(Exit { code, signal, cpu_ms });
+        let life = self.who.life;
+        self.sink.emit(Body::WorkerExited { life, code, signal, cpu_ms, expected: true, by_fault: true });
+        Ok(())
+    }
+
+    /// Makes all its threads stand still, or go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.process.signal(if frozen { libc::SIGSTOP } else { libc::SIGCONT });
+    }
+
+    fn ended(&mut self) -> Result<Presence, Trouble> {
+        let Some(until) = self.stop_until else { return Err(self.ended_early()) };
         let exit = self.end(until.saturating_duration_since(Instant::now()));
         if exit.code == Some(0) && self.said_bye {
-            return Ok(());
+            return Ok(Presence::Gone);
         }
         let what = match (self.said_bye, exit.signal) {
             (false, Some(libc::SIGTERM | libc::SIGKILL)) if Instant::now() >= until => {
@@ -188,11 +242,11 @@ impl<'a> Life<'a> {
             _ if !self.said_hello => Some("its first line is not hello (docs/worker-protocol.md)".to_owned()),
             _ if self.said_bye => Some("it spoke on after its bye".to_owned()),
             WorkerLine::Assigned { partitions, .. } => {
-                tally.assigned(partitions);
+                tally.assigned(self.who.life, partitions);
                 None
             }
             WorkerLine::Revoked { partitions, .. } => {
-                tally.revoked(partitions);
+                tally.revoked(self.who.life, partitions);
                 None
             }
             WorkerLine::Poll { ranges, .. } => {
@@ -209,7 +263,7 @@ impl<'a> Life<'a> {
             | WorkerLine::CommitSent { .. }
             | WorkerLine::CommitResult { .. } => None,
         };
-        self.sink.emit_at(t_ns, Body::Worker { life: self.number, line });
+        self.sink.emit_at(t_ns, Body::Worker { life: self.who.life, line });
         problem.map_or(Ok(()), |what| Err(self.failed(&what)))
     }
 
@@ -232,7 +286,10 @@ impl<'a> Life<'a> {
     }
 
     fn failed(&self, what: &str) -> Trouble {
-        let mut text = format!("the worker of {} failed: {what}", self.part.describe());
+        let mut text = match self.who.instance {
+            1 => format!("the worker of {} failed: {what}", self.part.describe()),
+            other => format!("instance {other} of {} failed: {what}", self.part.describe()),
+        };
         let last_words = self.process.last_words();
         if !last_words.is_empty() {
             text.push_str("\nits last words on standard error:");
@@ -250,21 +307,18 @@ impl<'a> Life<'a> {
         }
         let ended_by_itself = self.process.has_ended() && !self.said_bye;
         let exit = self.process.stop(grace);
+        self.end_sampler();
+        let Exit { code, signal, cpu_ms } = exit;
+        let (life, expected) = (self.who.life, !ended_by_itself);
+        self.sink.emit(Body::WorkerExited { life, code, signal, cpu_ms, expected, by_fault: false });
+        self.exit = Some(exit);
+        exit
+    }
+
+    fn end_sampler(&mut self) {
         if let Some(flaw) = self.sampler.take().and_then(|sampler| sampler.stop().flaw()) {
             self.sink.emit(Body::Flaw { what: flaw });
         }
-        let Exit { code, signal, cpu_ms } = exit;
-        let expected = !ended_by_itself;
-        self.sink.emit(Body::WorkerExited {
-            life: self.number,
-            code,
-            signal,
-            cpu_ms,
-            expected,
-            by_fault: false,
-        });
-        self.exit = Some(exit);
-        exit
     }
 }
 

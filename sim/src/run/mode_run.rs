@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use fairpoll_judge::event::{Body, Origin, Outcome, Phase};
 
+use super::crew::{Crew, Recipe};
 use super::faults::FaultSchedule;
-use super::life::{Life, Purpose, Trouble};
+use super::life::{Purpose, Trouble};
 use super::progress::RunProgress;
 use super::spec::Part;
 use super::stage::{Stage, Target};
@@ -50,35 +51,36 @@ impl ModeRun<'_> {
             tally,
             faults: FaultSchedule::new(&part.scenario.faults),
             deadline: Duration::from_secs_f64(part.scenario.stop.deadline_s),
+            progressed: None,
             checked: Instant::now(),
         };
         course.enter(Phase::Fill, "filling");
-        let mut number = 1;
+        let mut crew = Crew::new(Recipe { part, command, log, sink }, stage);
         if part.scenario.earlier_life.is_some() {
             course.expect(&stage.fill(Origin::Before)?);
             course.progress.phase("earlier life");
-            let life = Life::start(part, command, log, stage, sink, (number, Purpose::Prepares))?;
-            course.prepare(life, stage)?;
-            course.tally.new_life();
+            crew.start(1, Purpose::Prepares)?;
+            course.prepare(&mut crew, stage)?;
             course.progress.phase("filling");
-            number += 1;
         }
         course.expect(&stage.fill(Origin::Backlog)?);
         course.faults.before_start(stage, sink)?;
         course.enter(Phase::Join, "joining");
-        let mut life = Life::start(part, command, log, stage, sink, (number, Purpose::Measured))?;
-        let result = course.measure(&mut life, stage);
+        for instance in 1..=part.scenario.consumer.instances {
+            crew.start(instance, Purpose::Measured)?;
+        }
+        let result = course.measure(&mut crew, stage);
         let result = match result {
-            Ok(()) => course.finish(life),
+            Ok(()) => course.finish(&mut crew),
             Err(Trouble::Deadline(missing)) => {
                 // Late is not broken: what it committed on the way out is still worth judging.
                 // Its failure to stop would hide the reason.
                 let _ = stage.stop_live();
-                let _ = course.finish(life);
+                let _ = course.finish(&mut crew);
                 Err(Trouble::Deadline(missing))
             }
             Err(trouble) => {
-                drop(life);
+                drop(crew);
                 Err(trouble)
             }
         };
@@ -110,6 +112,8 @@ struct Course<'a> {
     tally: &'a mut Tally,
     faults: FaultSchedule<'a>,
     deadline: Duration,
+    /// What was delivered when something came last, and when that was; from live production on.
+    progressed: Option<(u64, Instant)>,
     checked: Instant,
 }
 
@@ -126,51 +130,53 @@ impl Course<'_> {
         self.progress.records(self.tally.records());
     }
 
-    fn prepare(&mut self, mut life: Life<'_>, stage: &mut dyn Stage) -> Result<(), Trouble> {
+    fn prepare(&mut self, crew: &mut Crew<'_>, stage: &mut dyn Stage) -> Result<(), Trouble> {
         let began = Instant::now();
         while !self.tally.all_delivered() {
-            self.step(&mut life, stage, began)?;
+            self.step(crew, stage, began)?;
         }
-        life.finish(self.tally)
+        crew.finish(self.tally)
     }
 
-    fn measure(&mut self, life: &mut Life<'_>, stage: &mut dyn Stage) -> Result<(), Trouble> {
+    fn measure(&mut self, crew: &mut Crew<'_>, stage: &mut dyn Stage) -> Result<(), Trouble> {
         let began = Instant::now();
         let (before, _) = self.tally.records();
         while !self.tally.all_assigned() {
-            self.step(life, stage, began)?;
+            self.step(crew, stage, began)?;
         }
         // A live record may not wait for what only happens at a start: offsets are looked up and
         // first fetches awaited between the assignment and the first batch.
         while !self.tally.all_delivered() && self.tally.records().0 == before {
-            self.step(life, stage, began)?;
+            self.step(crew, stage, began)?;
         }
         self.enter(Phase::Disturb, "delivering");
         stage.start_live()?;
         let live_since = Instant::now();
+        self.progressed = Some((self.tally.records().0, live_since));
         let live_for = Duration::from_secs_f64(self.part.scenario.stop.live_for_s);
         // Only the backlog is expected so far: live records count once production has stopped.
         while !(self.tally.all_delivered() && live_since.elapsed() >= live_for && self.faults.is_through()) {
-            self.faults.advance(live_since.elapsed(), stage, self.sink)?;
-            self.step(life, stage, began)?;
+            self.faults.advance(live_since.elapsed(), (stage, crew), self.tally, self.sink)?;
+            self.step(crew, stage, began)?;
         }
         let targets = stage.stop_live()?;
         self.expect(&targets);
         self.enter(Phase::Drain, "draining");
         while !self.tally.all_delivered() {
-            self.step(life, stage, began)?;
+            self.step(crew, stage, began)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, life: Life<'_>) -> Result<(), Trouble> {
+    fn finish(&mut self, crew: &mut Crew<'_>) -> Result<(), Trouble> {
         self.progress.records(self.tally.records());
         self.enter(Phase::Stop, "stopping");
-        life.finish(self.tally)
+        crew.finish(self.tally)
     }
 
-    fn step(&mut self, life: &mut Life<'_>, stage: &mut dyn Stage, began: Instant) -> Result<(), Trouble> {
-        life.listen(self.tally)?;
+    fn step(&mut self, crew: &mut Crew<'_>, stage: &mut dyn Stage, began: Instant) -> Result<(), Trouble> {
+        crew.listen(self.tally)?;
+        self.converges()?;
         if began.elapsed() > self.deadline {
             return Err(Trouble::Deadline(format!(
                 "{}: the deadline of {} s (stop.deadline_s) passed; {}",
@@ -187,5 +193,24 @@ impl Course<'_> {
             self.progress.records(self.tally.records());
         }
         Ok(())
+    }
+
+    /// Fails where nothing has been delivered for `stop.stall_s` though no fault is on.
+    fn converges(&mut self) -> Result<(), Trouble> {
+        let Some((before, since)) = &mut self.progressed else { return Ok(()) };
+        let (delivered, _) = self.tally.records();
+        if delivered != *before || !self.faults.is_through() || self.tally.all_delivered() {
+            (*before, *since) = (delivered, Instant::now());
+            return Ok(());
+        }
+        let limit = self.part.scenario.stop.stall_s;
+        if since.elapsed().as_secs_f64() <= limit {
+            return Ok(());
+        }
+        Err(Trouble::Deadline(format!(
+            "{}: nothing was delivered for {limit} s (stop.stall_s) though no fault was on; {}",
+            self.part.describe(),
+            self.tally.missing()
+        )))
     }
 }

@@ -10,6 +10,10 @@ use crate::scenario::{Mode, ModeKind, Scenario};
 /// parallel; a broker under faults may take a session to answer.
 pub(crate) const STOP_GRACE_MS: u64 = 10_000;
 
+/// Which of the consumer's instances, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instance(pub(crate) u32);
+
 /// One run of one mode: which, and under which names on the broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Part<'a> {
@@ -48,8 +52,8 @@ impl Part<'_> {
         }
     }
 
-    /// The specification for this run's worker.
-    pub(crate) fn spec(&self, access: Access) -> WorkerSpec {
+    /// The specification for one of this run's workers.
+    pub(crate) fn spec(&self, access: Access, Instance(instance): Instance) -> WorkerSpec {
         let Access { bootstrap_servers, imposed, properties: given } = access;
         let consumer = &self.scenario.consumer;
         // Whoever is nearer to the user wins: broker kind, scenario, mode, command line.
@@ -80,8 +84,8 @@ impl Part<'_> {
             processing: self.scenario.processing,
             properties,
             stop_grace_ms: STOP_GRACE_MS,
-            instance: 1,
-            unbuffered: false,
+            instance,
+            unbuffered: !self.scenario.faults.is_empty(),
         }
     }
 }
@@ -130,21 +134,21 @@ gates: []
                 ("d", "consumer"),
                 ("e", "imposed"),
             ]);
-            assert_eq!(part.spec(access).properties, expected);
+            assert_eq!(part.spec(access, Instance(1)).properties, expected);
         });
     }
 
     #[test]
     fn a_worker_is_told_the_brokers_names_and_its_modes_own_limits() {
         with_part(0, |part| {
-            let spec = part.spec(Access::default());
+            let spec = part.spec(Access::default(), Instance(1));
             let names: Vec<&str> = spec.topics.iter().map(|topic| topic.name.as_str()).collect();
             assert_eq!(names, ["p-t-1", "p-t-2"]);
             assert_eq!((spec.max_poll_records, spec.mode.as_deref()), (7, Some("multi")));
             assert_eq!(part.describe(), "mode tuned (run 2)");
         });
         with_part(1, |part| {
-            let spec = part.spec(Access::default());
+            let spec = part.spec(Access::default(), Instance(1));
             assert_eq!((spec.max_poll_records, spec.mode), (500, None));
         });
     }

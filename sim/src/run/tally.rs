@@ -1,6 +1,6 @@
 //! What is still to come: the runner's own count, which decides when to go on. It judges nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairpoll_judge::protocol::{DeliveredRange, TopicPartition};
 
@@ -13,13 +13,15 @@ pub(crate) struct Tally {
     partitions: BTreeMap<TopicPartition, Progress>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Progress {
     /// One past the last offset that was delivered.
     position: i64,
     /// One past the last offset that was produced.
     target: i64,
-    owned: bool,
+    /// The processes that say they own it. Two at a time: one of them has lost it and does not
+    /// know yet.
+    owners: BTreeSet<u32>,
     /// False where the scenario makes the topic fail for good: nobody waits for it.
     deliverable: bool,
 }
@@ -40,19 +42,29 @@ impl Tally {
         }
     }
 
-    /// A new process owns nothing yet.
-    pub(crate) fn new_life(&mut self) {
-        self.partitions.values_mut().for_each(|progress| progress.owned = false);
+    /// A process is gone, and owns nothing any more.
+    pub(crate) fn gone(&mut self, life: u32) {
+        self.partitions.values_mut().for_each(|progress| {
+            progress.owners.remove(&life);
+        });
     }
 
-    /// The worker was given partitions.
-    pub(crate) fn assigned(&mut self, partitions: &[TopicPartition]) {
-        self.set_owned(partitions, true);
+    /// A process was given partitions.
+    pub(crate) fn assigned(&mut self, life: u32, partitions: &[TopicPartition]) {
+        for key in partitions {
+            if let Some(progress) = self.partitions.get_mut(key) {
+                progress.owners.insert(life);
+            }
+        }
     }
 
-    /// The worker lost partitions.
-    pub(crate) fn revoked(&mut self, partitions: &[TopicPartition]) {
-        self.set_owned(partitions, false);
+    /// A process lost partitions.
+    pub(crate) fn revoked(&mut self, life: u32, partitions: &[TopicPartition]) {
+        for key in partitions {
+            if let Some(progress) = self.partitions.get_mut(key) {
+                progress.owners.remove(&life);
+            }
+        }
     }
 
     /// The worker delivered records.
@@ -62,9 +74,9 @@ impl Tally {
         }
     }
 
-    /// Every partition belongs to the worker.
+    /// Every partition belongs to somebody.
     pub(crate) fn all_assigned(&self) -> bool {
-        self.partitions.values().all(|progress| progress.owned)
+        self.partitions.values().all(|progress| !progress.owners.is_empty())
     }
 
     /// Everything that can be delivered was.
@@ -82,7 +94,7 @@ impl Tally {
 
     /// What a run waits for, in words: the partitions that are farthest behind.
     pub(crate) fn missing(&self) -> String {
-        let unowned = self.partitions.values().filter(|progress| !progress.owned).count();
+        let unowned = self.partitions.values().filter(|progress| progress.owners.is_empty()).count();
         let mut behind: Vec<(i64, &TopicPartition)> = self
             .waited_for()
             .map(|(key, progress)| (progress.target - progress.position, key))
@@ -114,14 +126,6 @@ impl Tally {
 
     fn find(&mut self, topic: &str, partition: u32) -> Option<&mut Progress> {
         self.partitions.get_mut(&TopicPartition { topic: topic.to_owned(), partition })
-    }
-
-    fn set_owned(&mut self, partitions: &[TopicPartition], owned: bool) {
-        for key in partitions {
-            if let Some(progress) = self.partitions.get_mut(key) {
-                progress.owned = owned;
-            }
-        }
     }
 }
 
@@ -168,10 +172,10 @@ mod tests {
         let mut tally = Tally::default();
         tally.add_topic("a", 1, true);
         tally.expect("a", 0, 10);
-        tally.assigned(&[partition("a", 0)]);
+        tally.assigned(1, &[partition("a", 0)]);
         tally.delivered(&range("a", 0, 0, 9));
         assert!(tally.all_assigned());
-        tally.new_life();
+        tally.gone(1);
         assert!(!tally.all_assigned());
         assert!(tally.all_delivered());
     }
@@ -180,8 +184,8 @@ mod tests {
     fn a_revoked_partition_is_no_longer_assigned() {
         let mut tally = Tally::default();
         tally.add_topic("a", 2, true);
-        tally.assigned(&[partition("a", 0), partition("a", 1)]);
-        tally.revoked(&[partition("a", 1)]);
+        tally.assigned(1, &[partition("a", 0), partition("a", 1)]);
+        tally.revoked(1, &[partition("a", 1)]);
         assert!(!tally.all_assigned());
         assert!(tally.missing().contains("1 partitions were not assigned"));
     }

@@ -212,6 +212,13 @@ impl WorkerProcess {
         self.exit.is_some() || posix::has_ended(self.pid)
     }
 
+    /// Sends a signal to it and all its descendants in its group.
+    pub(crate) fn signal(&self, signal: i32) {
+        if self.exit.is_none() {
+            posix::signal_group(self.pid, signal);
+        }
+    }
+
     /// Asks the worker to stop, the way the protocol says. Idempotent.
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;

@@ -48,7 +48,7 @@ impl<'a> Conformance<'a> {
             Value::List(items) => self.list(node, items, schema, what, key),
             Value::Integer(integer) => self.bounds(node, *integer as f64, schema, what),
             Value::Float(float) => self.bounds(node, *float, schema, what),
-            Value::Text(text) => self.choice(node, text, schema, what),
+            Value::Text(text) => self.choice(node, text, &variants, what),
             Value::Null | Value::Bool => {}
         }
     }
@@ -150,12 +150,17 @@ impl<'a> Conformance<'a> {
         });
     }
 
-    fn choice(&mut self, node: &Node, text: &str, schema: &Json, what: &str) {
-        let choices: Vec<&str> = match (&schema["enum"], &schema["const"]) {
-            (Json::Array(choices), _) => choices.iter().filter_map(Json::as_str).collect(),
-            (_, Json::String(only)) => vec![only],
-            _ => return,
-        };
+    /// The choices of all variants that are text: schemars makes a variant of each where they have
+    /// descriptions. A variant that is any text takes any.
+    fn choice(&mut self, node: &Node, text: &str, variants: &[&Json], what: &str) {
+        let mut choices: Vec<&str> = Vec::new();
+        for schema in variants.iter().filter(|schema| has_type(node, schema)) {
+            match (&schema["enum"], &schema["const"]) {
+                (Json::Array(some), _) => choices.extend(some.iter().filter_map(Json::as_str)),
+                (_, Json::String(only)) => choices.push(only),
+                _ => return,
+            }
+        }
         if !choices.contains(&text) {
             let message = format!("{what} cannot be `{text}`: there are {}", listed(&choices));
             let problem = Problem::new(node.place(), message, "no such choice");

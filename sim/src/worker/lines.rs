@@ -12,18 +12,20 @@ pub(super) const MOST_DELAY: Duration = Duration::from_millis(100);
 /// and wake the harness as often.
 pub(super) struct Lines {
     out: BufWriter<Stdout>,
+    /// Nothing may wait: this process may be killed.
+    unbuffered: bool,
     oldest: Option<Instant>,
 }
 
 impl Lines {
-    pub(super) fn new() -> Self {
-        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()), oldest: None }
+    pub(super) fn new(unbuffered: bool) -> Self {
+        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()), unbuffered, oldest: None }
     }
 
     /// Writes a line that may wait for its neighbours.
     pub(super) fn write(&mut self, line: &WorkerLine) -> io::Result<()> {
         self.put(line)?;
-        self.flush_if_due()
+        if self.unbuffered { self.flush() } else { self.flush_if_due() }
     }
 
     /// Writes a line that the harness waits for.
