@@ -11,6 +11,10 @@ use rdkafka_sys as sys;
 /// Kafka's number of the fetch request.
 const FETCH: i16 = 1;
 
+/// The lowest that Kafka takes by default.
+const SESSION_TIMEOUT_MS: i32 = 6_000;
+const HEARTBEAT_INTERVAL_MS: i32 = 500;
+
 /// A cluster of mock brokers on loopback ports.
 pub(super) struct Cluster {
     raw: *mut sys::rd_kafka_mock_cluster_t,
@@ -40,6 +44,13 @@ impl Cluster {
         }
         // SAFETY: the cluster was just made. By default a group waits 3 s for more members.
         unsafe { sys::rd_kafka_mock_group_initial_rebalance_delay_ms(raw, 0) };
+        // Under KIP-848 the broker decides both. By default a killed member would keep its
+        // partitions for 30 s, and the others hear of changes every 3 s.
+        // SAFETY: as above.
+        unsafe {
+            sys::rd_kafka_mock_set_group_consumer_session_timeout_ms(raw, SESSION_TIMEOUT_MS);
+            sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(raw, HEARTBEAT_INTERVAL_MS);
+        }
         Ok(Self { raw, nodes, _owner: owner })
     }
 
