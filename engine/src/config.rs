@@ -51,7 +51,8 @@ pub enum GroupStrategy {
     Kip848,
     /// One group, classic protocol, cooperative-sticky assignor.
     Cooperative,
-    /// A group per topic, `{group_id}.{topic}`: no handle feels another's rebalance. The committed
+    /// A group per topic, `{group_id}.{topic}`, with the cooperative-sticky assignor: no handle
+    /// feels another's rebalance. The committed
     /// offsets live under other group ids than those of `single` and `fair`, which have one handle
     /// and refuse this.
     Own,

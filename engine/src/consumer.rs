@@ -190,6 +190,9 @@ impl Consumer {
         } else if let Some(Wakeup { at, .. }) = self.first_fetch.waiting(self.timestamp(now)) {
             next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
         }
+        if let Some(at) = self.commits.next_retry() {
+            next = next.min(at);
+        }
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);
         }
@@ -231,6 +234,7 @@ impl Consumer {
                 }
             }
         }
+        self.retry_commits(now);
         if let Some(fatal) = self.all_handles_failed() {
             return Err(fatal);
         }
@@ -241,7 +245,7 @@ impl Consumer {
         match event {
             ClientEvent::Assign(partitions) => self.on_assign(now, handle, partitions),
             ClientEvent::Revoke { partitions, lost } => self.on_revoke(now, handle, partitions, lost),
-            ClientEvent::Committed(outcome) => self.on_committed(handle, outcome),
+            ClientEvent::Committed(outcome) => self.on_committed(now, handle, outcome),
             ClientEvent::Error { code, message, fatal } => self.on_handle_error(handle, code, message, fatal),
         }
     }

@@ -19,7 +19,7 @@ mod queue;
 mod wake;
 
 pub(crate) use client::{Client, ClientEvent, CommitOutcome};
-pub(crate) use list::PartitionEntry;
+pub(crate) use list::{Failure, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;
 pub(crate) use wake::Wake;

@@ -42,7 +42,7 @@ pub(crate) struct LanePlan {
 pub(crate) enum GroupProtocol {
     /// The classic protocol with the configured assignor.
     Classic,
-    /// The classic protocol with the cooperative-sticky assignor.
+    /// The classic protocol with the cooperative-sticky assignor, unless another one is configured.
     CooperativeSticky,
     /// KIP-848.
     Consumer,
@@ -129,8 +129,9 @@ fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
 fn protocol(strategy: GroupStrategy) -> GroupProtocol {
     match strategy {
         GroupStrategy::Kip848 => GroupProtocol::Consumer,
-        GroupStrategy::Cooperative => GroupProtocol::CooperativeSticky,
-        GroupStrategy::Own | GroupStrategy::Classic => GroupProtocol::Classic,
+        // Groups of one topic have no members but ours, so the better assignor has nobody to suit.
+        GroupStrategy::Cooperative | GroupStrategy::Own => GroupProtocol::CooperativeSticky,
+        GroupStrategy::Classic => GroupProtocol::Classic,
     }
 }
 

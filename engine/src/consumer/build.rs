@@ -132,7 +132,9 @@ fn client_config(config: &Config, plan: &HandlePlan) -> ClientConfig {
     match plan.protocol {
         GroupProtocol::Classic => {}
         GroupProtocol::CooperativeSticky => {
-            properties.insert("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned());
+            properties
+                .entry("partition.assignment.strategy".to_owned())
+                .or_insert_with(|| "cooperative-sticky".to_owned());
         }
         GroupProtocol::Consumer => {
             properties.insert("group.protocol".to_owned(), "consumer".to_owned());

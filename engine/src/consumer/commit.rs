@@ -1,12 +1,22 @@
 //! Commits: what is processed goes to the broker, asynchronously, one request per handle at a time.
 
-use fairpoll_core::{Committable, OffsetRange};
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use fairpoll_core::{Backoff, Committable, OffsetRange};
 
 use crate::batch::{Batch, BatchBuilder};
 use crate::event::ConsumerEvent;
-use crate::ffi::CommitOutcome;
+use crate::ffi::{CommitOutcome, Failure};
 
 use super::Consumer;
+
+/// A coordinator that moves or loads its group is back within seconds; until then a commit every
+/// second is no burden.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_CAP: Duration = Duration::from_secs(1);
 
 /// Commits in flight.
 #[derive(Debug, Default)]
@@ -15,6 +25,53 @@ pub(super) struct Commits {
     in_flight: Vec<InFlight>,
     /// Handles for which a commit was asked while one was in flight.
     wanted: Vec<usize>,
+    /// Handles whose last commit failed in a way that may pass.
+    retries: BTreeMap<usize, Retry>,
+}
+
+/// A commit that is to be tried again.
+#[derive(Debug)]
+struct Retry {
+    backoff: Backoff,
+    at: Instant,
+    /// It waits for the group's rebalance to be over.
+    rebalancing: bool,
+}
+
+/// What a failed commit calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Remedy {
+    /// The partitions are somebody else's, or the broker will never take these offsets.
+    None,
+    /// Once the group has come to rest.
+    AfterRebalance,
+    /// A little later.
+    Later,
+}
+
+/// Codes of a commit that will fail for ever. With those of the first row the partitions belong to
+/// somebody else, and the next rebalance says so.
+const FINAL: [&str; 10] = [
+    "ILLEGAL_GENERATION",
+    "UNKNOWN_MEMBER_ID",
+    "FENCED_INSTANCE_ID",
+    "FENCED_MEMBER_EPOCH",
+    "STALE_MEMBER_EPOCH",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "GROUP_AUTHORIZATION_FAILED",
+    "OFFSET_METADATA_TOO_LARGE",
+    "INVALID_COMMIT_OFFSET_SIZE",
+    "UNKNOWN_TOPIC_OR_PART",
+];
+
+impl Remedy {
+    fn of(failure: &Failure) -> Self {
+        match failure.code.as_str() {
+            "REBALANCE_IN_PROGRESS" => Self::AfterRebalance,
+            code if FINAL.contains(&code) => Self::None,
+            _ => Self::Later,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -29,14 +86,39 @@ impl Commits {
         self.in_flight.iter().any(|commit| commit.handle == handle)
     }
 
-    pub(super) fn any_in_flight(&self) -> bool {
-        !self.in_flight.is_empty()
-    }
-
     /// Forgets what will not be answered: the handle is gone.
     pub(super) fn forget(&mut self, handle: usize) {
         self.in_flight.retain(|commit| commit.handle != handle);
         self.wanted.retain(|&wanted| wanted != handle);
+        self.retries.remove(&handle);
+    }
+
+    /// Whether the handle's commit may still succeed while the group waits for the handle.
+    pub(super) fn may_succeed(&self, handle: usize) -> bool {
+        self.is_in_flight(handle) || self.retries.get(&handle).is_some_and(|retry| !retry.rebalancing)
+    }
+
+    /// Whether anything is in flight or to be tried again.
+    pub(super) fn any_pending(&self) -> bool {
+        !self.in_flight.is_empty() || !self.retries.is_empty()
+    }
+
+    /// When the next commit is to be tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.values().map(|retry| retry.at).min()
+    }
+
+    fn try_again(&mut self, now: Instant, handle: usize, remedy: Remedy) {
+        let backoff = || Backoff::new(RETRY_FIRST, RETRY_CAP);
+        let retry = self.retries.entry(handle).or_insert_with(|| Retry {
+            backoff: backoff(),
+            at: now,
+            rebalancing: false,
+        });
+        // Consumers that failed together must not come back together.
+        let random = RandomState::new().build_hasher().finish();
+        retry.at = now + retry.backoff.next_delay(random);
+        retry.rebalancing = remedy == Remedy::AfterRebalance;
     }
 }
 
@@ -44,8 +126,9 @@ impl Consumer {
     /// Marks a batch's records as processed and sends their offsets to the broker, without waiting.
     ///
     /// Commits are coalesced: while one is in flight for a handle, the next is sent with its
-    /// answer. Results are reported by [`take_events`](Self::take_events); an offset whose commit
-    /// failed is sent again with the next commit. Records of a partition that was taken from this
+    /// answer. Results are reported by [`take_events`](Self::take_events). A commit that failed in a
+    /// way that may pass is tried again by itself, after 50 ms at first and every second at last;
+    /// whatever failed goes with the next one. Records of a partition that was taken from this
     /// consumer since are left out: they belong to its next owner.
     pub fn commit(&mut self, batch: &Batch) {
         self.mark_processed(batch);
@@ -70,7 +153,29 @@ impl Consumer {
     /// Sends the offsets of everything processed so far, without waiting.
     pub fn commit_processed(&mut self) {
         for handle in 0..self.handles.len() {
+            // What failed is tried again at its time, and takes this along.
+            if !self.commits.retries.contains_key(&handle) {
+                self.commit_handle(handle);
+            }
+        }
+    }
+
+    /// Tries again what is due.
+    pub(super) fn retry_commits(&mut self, now: Instant) {
+        let due: Vec<usize> = self
+            .commits
+            .retries
+            .iter()
+            .filter(|(_, retry)| retry.at <= now)
+            .map(|(handle, _)| *handle)
+            .collect();
+        for handle in due.into_iter().filter(|&handle| !self.commits.is_in_flight(handle)).collect::<Vec<_>>()
+        {
             self.commit_handle(handle);
+            if !self.commits.is_in_flight(handle) {
+                // Nothing is due any more: it was taken away meanwhile.
+                self.commits.retries.remove(&handle);
+            }
         }
     }
 
@@ -101,7 +206,7 @@ impl Consumer {
         }
     }
 
-    pub(super) fn on_committed(&mut self, handle: usize, outcome: CommitOutcome) {
+    pub(super) fn on_committed(&mut self, now: Instant, handle: usize, outcome: CommitOutcome) {
         let Some(position) = self.commits.in_flight.iter().position(|commit| commit.id == outcome.id) else {
             return;
         };
@@ -110,9 +215,12 @@ impl Consumer {
             .offsets
             .iter()
             .filter_map(|entry| {
-                Some(format!("{} [{}]: {}", entry.topic, entry.partition, entry.error.as_ref()?))
+                let Failure { message, .. } = entry.error.as_ref()?;
+                Some(format!("{} [{}]: {message}", entry.topic, entry.partition))
             })
             .collect();
+        let failures = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref());
+        let remedy = failures.chain(&outcome.error).map(Remedy::of).max();
         for due in &commit.offsets {
             let entry = &self.partitions.get(due.partition).entry;
             let answer = outcome
@@ -129,13 +237,23 @@ impl Consumer {
         }
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
-            (Some(error), true) => Some(error),
+            (Some(error), true) => Some(error.message),
             (_, false) => Some(failed.join("; ")),
         };
         if let Some(error) = &error {
             tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with the next one");
         }
         self.note(ConsumerEvent::CommitResult { id: commit.id, error });
+        match remedy {
+            None | Some(Remedy::None) => {
+                self.commits.retries.remove(&handle);
+            }
+            Some(remedy) => {
+                self.commits.try_again(now, handle, remedy);
+                // It goes with the retry.
+                self.commits.wanted.retain(|&wanted| wanted != handle);
+            }
+        }
         if let Some(position) = self.commits.wanted.iter().position(|&wanted| wanted == handle) {
             self.commits.wanted.swap_remove(position);
             self.commit_handle(handle);

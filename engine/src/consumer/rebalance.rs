@@ -114,7 +114,7 @@ impl Consumer {
     /// Gives partitions back once their last commit is answered, or cannot be waited for.
     pub(super) fn advance_revocation(&mut self, now: Instant, handle: usize) {
         let Some(revocation) = &self.handles[handle].revocation else { return };
-        let waits = !revocation.lost && self.commits.is_in_flight(handle) && now < revocation.deadline;
+        let waits = !revocation.lost && self.commits.may_succeed(handle) && now < revocation.deadline;
         if waits {
             return;
         }

@@ -58,7 +58,7 @@ impl Consumer {
                 report.errors.push(error.to_string());
                 break;
             }
-            if !self.commits.any_in_flight() || now >= until {
+            if !self.commits.any_pending() || now >= until {
                 break;
             }
             let _ = time::timeout_at((now + CLOSE_LOOK).min(until).into(), self.wake.woken()).await;
@@ -88,6 +88,7 @@ impl Consumer {
                 while let Some(event) = client.next_event() {
                     self.on_client_event(now, *index, event);
                 }
+                self.retry_commits(now);
                 self.advance_revocation(now, *index);
                 // Records that nobody will take any more: their offsets were not processed.
                 strays.clear();

@@ -11,7 +11,7 @@ use std::thread;
 use rdkafka::config::ClientConfig;
 use rdkafka_sys as sys;
 
-use super::list::{self, List, OffsetEntry, PartitionEntry};
+use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
 use super::wake::{Wake, Waker, on_queue_event};
@@ -36,7 +36,7 @@ pub(crate) enum ClientEvent {
 pub(crate) struct CommitOutcome {
     pub(crate) id: u64,
     /// The request as a whole failed.
-    pub(crate) error: Option<String>,
+    pub(crate) error: Option<Failure>,
     /// Per partition, with its own error.
     pub(crate) offsets: Vec<OffsetEntry>,
 }
@@ -507,7 +507,7 @@ unsafe extern "C" fn on_commit(
 ) {
     // SAFETY: the handle is valid inside its callback; its opaque was set in `Client::new`.
     let notes = unsafe { notes(sys::rd_kafka_opaque(rk)) };
-    let error = (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error_text(code));
+    let error = Failure::of(code);
     // SAFETY: librdkafka lends a valid list for the length of the call.
     let offsets = unsafe { list::read(offsets) };
     notes.push(ClientEvent::Committed(CommitOutcome { id: id.addr() as u64, error, offsets }));

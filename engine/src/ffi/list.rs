@@ -19,8 +19,25 @@ pub(crate) struct OffsetEntry {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    /// librdkafka's words, where this partition failed.
-    pub(crate) error: Option<String>,
+    /// Why this partition failed, where it did.
+    pub(crate) error: Option<Failure>,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The code's name: `REBALANCE_IN_PROGRESS`; codes of librdkafka's own begin with `_`.
+    pub(crate) code: String,
+    /// librdkafka's words.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// `None` where there is no error.
+    pub(crate) fn of(code: sys::rd_kafka_resp_err_t) -> Option<Self> {
+        let failed = code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        failed.then(|| Self { code: super::error_name(code), message: super::error_text(code) })
+    }
 }
 
 /// A list that this side owns, to hand to librdkafka.
@@ -99,8 +116,7 @@ pub(crate) unsafe fn read(list: *const sys::rd_kafka_topic_partition_list_t) -> 
             topic: unsafe { CStr::from_ptr(entry.topic) }.to_string_lossy().into_owned(),
             partition: entry.partition,
             offset: entry.offset,
-            error: (entry.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
-                .then(|| super::error_text(entry.err)),
+            error: Failure::of(entry.err),
         })
         .collect()
 }
