@@ -41,7 +41,7 @@ struct Retry {
 /// What a failed commit calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Remedy {
-    /// The partitions are somebody else's, or the broker will never take these offsets.
+    /// The broker will never take these offsets.
     None,
     /// Once the group has come to rest.
     AfterRebalance,
@@ -49,14 +49,8 @@ enum Remedy {
     Later,
 }
 
-/// Codes of a commit that will fail for ever. With those of the first row the partitions belong to
-/// somebody else, and the next rebalance says so.
-const FINAL: [&str; 10] = [
-    "ILLEGAL_GENERATION",
-    "UNKNOWN_MEMBER_ID",
-    "FENCED_INSTANCE_ID",
-    "FENCED_MEMBER_EPOCH",
-    "STALE_MEMBER_EPOCH",
+/// Codes of a commit that will fail for ever.
+const FINAL: [&str; 5] = [
     "TOPIC_AUTHORIZATION_FAILED",
     "GROUP_AUTHORIZATION_FAILED",
     "OFFSET_METADATA_TOO_LARGE",
@@ -64,10 +58,23 @@ const FINAL: [&str; 10] = [
     "UNKNOWN_TOPIC_OR_PART",
 ];
 
+/// Codes of a commit that was made for an assignment before the group's last rebalance, or in one.
+/// A commit that is sent while a join is under way waits behind it in librdkafka and arrives with
+/// the old generation. What this member keeps over the rebalance is to be committed again; what it
+/// loses is taken from it by the rebalance.
+const OVERTAKEN: [&str; 6] = [
+    "REBALANCE_IN_PROGRESS",
+    "ILLEGAL_GENERATION",
+    "STALE_MEMBER_EPOCH",
+    "UNKNOWN_MEMBER_ID",
+    "FENCED_MEMBER_EPOCH",
+    "FENCED_INSTANCE_ID",
+];
+
 impl Remedy {
     fn of(failure: &Failure) -> Self {
         match failure.code.as_str() {
-            "REBALANCE_IN_PROGRESS" => Self::AfterRebalance,
+            code if OVERTAKEN.contains(&code) => Self::AfterRebalance,
             code if FINAL.contains(&code) => Self::None,
             _ => Self::Later,
         }
@@ -248,6 +255,9 @@ impl Consumer {
             None | Some(Remedy::None) => {
                 self.commits.retries.remove(&handle);
             }
+            // Asked for since, perhaps by a revocation that waits for it: a commit that is sent now
+            // is of the generation after the rebalance that overtook this one.
+            Some(Remedy::AfterRebalance) if self.commits.wanted.contains(&handle) => {}
             Some(remedy) => {
                 self.commits.try_again(now, handle, remedy);
                 // It goes with the retry.

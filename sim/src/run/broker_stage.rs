@@ -30,6 +30,8 @@ pub(crate) struct BrokerStage {
     producer: Producer,
     loads: Vec<TopicLoad>,
     ports: BTreeSet<u16>,
+    /// Members of the group come and go without a word.
+    membership_faults: bool,
     broker: Broker,
 }
 
@@ -67,16 +69,22 @@ impl BrokerStage {
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
-        Ok((Self { live: None, producer, loads, ports, broker }, facts))
+        let membership_faults = part.scenario.has_membership_faults();
+        Ok((Self { live: None, producer, loads, ports, membership_faults, broker }, facts))
     }
 }
 
 impl Stage for BrokerStage {
     fn access(&self) -> Access {
         let endpoint = self.broker.endpoint();
+        let mut imposed = endpoint.imposed.clone();
+        if self.membership_faults {
+            let timeouts = session_timeouts(&self.broker);
+            imposed.extend(timeouts.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         Access {
             bootstrap_servers: endpoint.bootstrap_servers.clone(),
-            imposed: endpoint.imposed.clone(),
+            imposed,
             properties: endpoint.properties.clone(),
         }
     }
@@ -136,6 +144,16 @@ impl Stage for BrokerStage {
             committed_known: facts.committed_known,
         };
         Ok(offsets.into_iter().map(event).collect())
+    }
+}
+
+/// How soon a broker gives up a member that says nothing any more, where the classic protocol lets
+/// the member choose. The default of 45 s would be most of a run. Kafka takes 6 s at least; the
+/// embedded broker lets every rebalance last for this time less a second.
+fn session_timeouts(broker: &Broker) -> [(&'static str, &'static str); 2] {
+    match broker {
+        Broker::Embedded(_) => [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "200")],
+        _ => [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
     }
 }
 

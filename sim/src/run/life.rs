@@ -95,6 +95,8 @@ pub(crate) struct Life<'a> {
     said_bye: bool,
     /// Until when it may take to stop.
     stop_until: Option<Instant>,
+    /// When it was first seen to have ended; its standard output may outlive it.
+    ended_at: Option<Instant>,
     exit: Option<Exit>,
 }
 
@@ -133,6 +135,7 @@ impl<'a> Life<'a> {
             said_hello: false,
             said_bye: false,
             stop_until: None,
+            ended_at: None,
             exit: None,
         })
     }
@@ -159,8 +162,15 @@ impl<'a> Life<'a> {
                 Some(Incoming::Line { t_ns, line }) => self.take(t_ns, line, tally)?,
                 Some(Incoming::Bad(error)) => return Err(self.failed(&error.to_string())),
                 Some(Incoming::Closed) => return self.ended(),
-                // A descendant may hold the pipe open behind a dead worker.
-                None if self.process.has_ended() => return self.ended(),
+                // Its last lines may still be on their way; a descendant may hold the pipe open
+                // behind a dead worker.
+                None if self.process.has_ended() && left.is_zero() => {
+                    let ended = *self.ended_at.get_or_insert_with(Instant::now);
+                    if ended.elapsed() > STOP_MARGIN {
+                        return self.ended();
+                    }
+                    return Ok(Presence::There);
+                }
                 None if self.stop_until.is_some_and(|until| Instant::now() >= until) => return self.ended(),
                 None if !self.said_hello && self.started.elapsed() > HELLO_WITHIN => {
                     let what = format!(

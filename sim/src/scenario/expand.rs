@@ -76,6 +76,12 @@ impl Scenario {
         }
     }
 
+    /// Whether members of the consumer's group come and go in mid-run.
+    #[must_use]
+    pub fn has_membership_faults(&self) -> bool {
+        self.consumer.instances > 1 || self.faults.iter().any(|fault| fault.kind.concerns_consumer())
+    }
+
     fn topic_facts(&self, plan: &TopicPlan) -> TopicFacts {
         let fails_for_good = self.faults.iter().any(|fault| {
             fault.kind == FaultKind::TopicFetchErrors
