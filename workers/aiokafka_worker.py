@@ -34,13 +34,17 @@ def ranges(batch):
 
 
 class Rebalances(aiokafka.ConsumerRebalanceListener):
-    generation = 0
+    def __init__(self, commit, processed):
+        self.generation, self.commit, self.processed = 0, commit, processed
 
     def tell(self, event, partitions):
         if partitions:
             say(event, t_ns=now(), generation=self.generation, partitions=[{"topic": tp.topic, "partition": tp.partition} for tp in partitions])
 
-    def on_partitions_revoked(self, revoked):
+    async def on_partitions_revoked(self, revoked):
+        # The next owner begins where this one committed; committing later would set it back.
+        await self.commit()
+        self.processed.clear()
         self.tell("revoked", revoked)
 
     def on_partitions_assigned(self, assigned):
@@ -55,14 +59,13 @@ async def main():
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=spec["bootstrap_servers"], group_id=spec["group_id"], enable_auto_commit=False,
         auto_offset_reset="earliest", max_poll_records=spec["max_poll_records"], **known)
-    consumer.subscribe([topic["name"] for topic in spec["topics"]], listener=Rebalances())
-    say("hello", protocol_version=1, start_ns=start, client=f"aiokafka {aiokafka.__version__}", handles=1)
-    await consumer.start()
     seq = empty = commits = 0
     processed = {}  # next offset by partition
 
     async def commit():
         nonlocal commits
+        if not processed:
+            return
         commits, offsets, error = commits + 1, dict(processed), {}
         say("commit_sent", id=commits, t_ns=now(), offsets=[{"topic": tp.topic, "partition": tp.partition, "offset": offset} for tp, offset in offsets.items()])
         try:
@@ -70,6 +73,10 @@ async def main():
         except aiokafka.errors.KafkaError as failure:
             error = {"error": repr(failure)}
         say("commit_result", id=commits, t_ns=now(), **error)
+
+    consumer.subscribe([topic["name"] for topic in spec["topics"]], listener=Rebalances(commit, processed))
+    say("hello", protocol_version=1, start_ns=start, client=f"aiokafka {aiokafka.__version__}", handles=1)
+    await consumer.start()
 
     while not stop.is_set():
         # A poll waits in slices, so that a closed stdin is noticed.
@@ -86,8 +93,8 @@ async def main():
         say("processed", seq=seq, t_ns=now())
         if spec["commit_every_polls"] and seq % spec["commit_every_polls"] == 0:
             await commit()
-    if processed:
-        await commit()
+    await commit()
+    processed.clear()  # stopping revokes: there is nothing more to commit
     await consumer.stop()
     say("bye", t_ns=now(), polls=seq, empty_polls=empty)
     os._exit(0)  # the thread above may still hold stdin's lock

@@ -63,6 +63,13 @@ impl<'a> Crew<'a> {
         let log = log_of(log, instance);
         let life = self.started + 1;
         let who = Who { life, instance, purpose };
+        let ours;
+        let command = if part.joiner(instance).is_some() {
+            ours = our_worker()?;
+            &ours
+        } else {
+            command
+        };
         let access = (self.access.clone(), &self.broker_ports);
         self.lives.push(Life::start(part, command, &log, access, sink, who)?);
         self.started = life;
@@ -169,6 +176,20 @@ impl<'a> Crew<'a> {
             ),
             exit: ExitCode::Usage,
         })
+    }
+}
+
+/// The command that starts Fairpoll's own worker.
+///
+/// # Errors
+/// If this program cannot be found any more.
+pub(crate) fn our_worker() -> Result<Vec<String>, Trouble> {
+    match std::env::current_exe() {
+        Ok(program) => Ok(vec![program.to_string_lossy().into_owned(), "worker".to_owned()]),
+        Err(error) => Err(Trouble::Failed {
+            what: format!("cannot find our own program to start it as a worker: {error}"),
+            exit: ExitCode::Internal,
+        }),
     }
 }
 

@@ -109,6 +109,7 @@ fn mode(name: &str, behaviour: &str, records: u64) -> Mode {
         max_poll_records: None,
         max_records: None,
         group_strategy: None,
+        joins_as: None,
         properties: BTreeMap::new(),
     }
 }

@@ -8,6 +8,7 @@ use fairpoll_judge::manifest::BrokerFacts;
 use fairpoll_judge::summary::Verdict;
 
 use super::console::Console;
+use super::crew::our_worker;
 use super::life::Trouble;
 use super::mode_run::{self, ModeRun};
 use super::output::OutputFolder;
@@ -172,13 +173,7 @@ fn log_path(folder: &OutputFolder, part: &Part<'_>) -> Result<std::path::PathBuf
 fn worker_command(mode: &Mode) -> Result<Vec<String>, Trouble> {
     match &mode.kind {
         ModeKind::Command(command) => Ok(command.clone()),
-        ModeKind::Fairpoll(_) => match std::env::current_exe() {
-            Ok(program) => Ok(vec![program.to_string_lossy().into_owned(), "worker".to_owned()]),
-            Err(error) => Err(Trouble::Failed {
-                what: format!("cannot find our own program to start it as a worker: {error}"),
-                exit: ExitCode::Internal,
-            }),
-        },
+        ModeKind::Fairpoll(_) => our_worker(),
     }
 }
 

@@ -38,6 +38,11 @@ impl Part<'_> {
         }
     }
 
+    /// The mode of Fairpoll in which an instance runs that joined later, where the scenario says so.
+    pub(crate) fn joiner(&self, instance: u32) -> Option<&str> {
+        self.mode.joins_as.as_deref().filter(|_| instance > self.scenario.consumer.instances)
+    }
+
     /// The consumer group of this run.
     pub(crate) fn group_id(&self) -> String {
         format!("{}group", self.prefix)
@@ -69,9 +74,10 @@ impl Part<'_> {
         WorkerSpec {
             protocol_version: PROTOCOL_VERSION,
             name: self.mode.name.clone(),
-            mode: match &self.mode.kind {
-                ModeKind::Fairpoll(mode) => Some(mode.clone()),
-                ModeKind::Command(_) => None,
+            mode: match (&self.mode.kind, self.joiner(instance)) {
+                (_, Some(mode)) => Some(mode.to_owned()),
+                (ModeKind::Fairpoll(mode), None) => Some(mode.clone()),
+                (ModeKind::Command(_), None) => None,
             },
             bootstrap_servers,
             topics: self.header.topics.iter().map(topic).collect(),

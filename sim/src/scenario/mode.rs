@@ -31,6 +31,8 @@ pub struct Mode {
     /// How the handles of `multi`, and the instances of every mode, share the group: one of
     /// [`GROUP_STRATEGIES`].
     pub group_strategy: Option<String>,
+    /// Instances that join later run Fairpoll in this mode: a rolling change from another program.
+    pub joins_as: Option<String>,
     /// librdkafka properties, over those of the consumer.
     pub properties: BTreeMap<String, String>,
 }
@@ -60,6 +62,7 @@ impl Mode {
             && self.max_poll_records.is_none()
             && self.max_records.is_none()
             && self.group_strategy.is_none()
+            && self.joins_as.is_none()
             && self.properties.is_empty()
     }
 }
@@ -93,6 +96,11 @@ struct ModeMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = ["kip848", "cooperative", "own", "classic"]))]
     group_strategy: Option<String>,
+    /// Instances that join later (the fault `instance_joins`) run Fairpoll in this mode: a rolling
+    /// change from another program to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["single", "multi", "fair", "auto"]))]
+    joins_as: Option<String>,
     /// librdkafka properties, over those of the consumer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "property_map_schema")]
@@ -130,6 +138,7 @@ impl ModeMap {
             max_poll_records: self.max_poll_records,
             max_records: self.max_records,
             group_strategy: self.group_strategy,
+            joins_as: self.joins_as,
             properties: self.properties,
         })
     }
@@ -145,6 +154,7 @@ impl Serialize for Mode {
             max_poll_records: self.max_poll_records,
             max_records: self.max_records,
             group_strategy: self.group_strategy.clone(),
+            joins_as: self.joins_as.clone(),
             properties: self.properties.clone(),
             ..ModeMap::default()
         };
