@@ -30,7 +30,7 @@ mod broker_stage;
 mod console;
 mod crew;
 mod faults;
-mod interrupt;
+pub(crate) mod interrupt;
 mod life;
 mod manifest;
 mod mode_run;
