@@ -5,6 +5,7 @@
 
 mod embedded;
 mod external;
+mod fault;
 mod fit;
 pub mod mock;
 
@@ -18,6 +19,7 @@ use crate::load::TopicLoad;
 
 use self::embedded::Embedded;
 use self::external::External;
+pub use self::fault::BrokerFault;
 pub use self::fit::FitError;
 
 /// How clients reach the broker.
@@ -38,7 +40,8 @@ pub struct TopicSpec {
     pub name: String,
     /// Partitions.
     pub partitions: u32,
-    /// It is led by a node that leads nothing else, so that it can fail alone.
+    /// Where the broker lets us choose: it is led by a node that leads nothing else, so that it can
+    /// fail alone.
     pub own_leader: bool,
 }
 
@@ -164,15 +167,16 @@ impl Broker {
         }
     }
 
-    /// Begins, or ends, to answer every fetch of a topic with an error.
+    /// Begins, or ends, a fault. What stays as it is has no end.
     ///
     /// # Errors
     /// If this kind of broker cannot, or does not answer.
-    pub fn fault(&mut self, begins: bool, topic: &str) -> Result<(), BrokerError> {
+    pub fn fault(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
         match self {
-            Self::Embedded(broker) => broker.fault(begins, topic),
+            Self::Embedded(broker) => broker.fault(fault, begins),
             Self::External(_) => Err(BrokerError::Unsupported(format!(
-                "the fault topic_fetch_errors on {topic} needs the embedded broker: run without --broker external"
+                "the fault {} needs the embedded broker: run without --broker external",
+                fault.name()
             ))),
         }
     }
