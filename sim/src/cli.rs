@@ -59,6 +59,12 @@ enum Command {
     /// Be the embedded broker: one command per line on stdin.
     #[command(hide = true)]
     Broker,
+    /// Remove the containers of a cluster when standard input ends.
+    #[command(hide = true)]
+    Reaper {
+        /// Its name.
+        cluster: String,
+    },
 }
 
 impl Arguments {
@@ -75,6 +81,7 @@ impl Arguments {
             Command::Report(arguments) => report::report(arguments),
             Command::Worker => crate::worker::main(),
             Command::Broker => crate::broker::mock::serve(),
+            Command::Reaper { cluster } => crate::broker::reap(cluster),
         }
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
-use crate::broker::{self, Broker, BrokerError, FitError, TopicSpec};
+use crate::broker::{self, Broker, BrokerError, Containers, FitError, TopicSpec};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
 use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
@@ -23,7 +23,8 @@ const VERIFY_WITHIN: Duration = Duration::from_secs(60);
 const METADATA_WITHIN: Duration = Duration::from_secs(10);
 
 /// Fresh topics on a broker. The embedded broker is fresh as well: what one mode leaves behind
-/// (sessions, memory, a backlog in its heap) must not meet the next.
+/// (sessions, memory, a backlog in its heap) must not meet the next. Containers take seconds to
+/// start and serve all modes.
 pub(crate) struct BrokerStage {
     // In the order they must go: live production before its producer, that before the broker.
     live: Option<LiveLoad>,
@@ -39,6 +40,7 @@ impl BrokerStage {
     /// Starts or joins the broker, refuses what it cannot hold, creates the topics.
     pub(crate) fn open(
         choice: &BrokerChoice,
+        containers: &mut Containers,
         properties: &BTreeMap<String, String>,
         part: &Part<'_>,
         sink: &EventSink,
@@ -50,7 +52,10 @@ impl BrokerStage {
             BrokerChoice::Embedded => {
                 // A topic that shall fail is led by a node of its own.
                 let nodes = 1 + u32::try_from(failing.len()).unwrap_or(u32::MAX);
-                Broker::start_embedded(nodes)?
+                Broker::start_embedded(nodes.max(part.scenario.broker.nodes))?
+            }
+            BrokerChoice::Container { .. } => {
+                Broker::Container(containers.lend(part.scenario.broker.nodes, properties)?)
             }
             BrokerChoice::External { bootstrap_servers } => {
                 Broker::connect_external(bootstrap_servers, properties)?
@@ -65,6 +70,8 @@ impl BrokerStage {
             partitions: load.partitions,
             own_leader: failing.contains(load.name.as_str()),
         };
+        let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
+        broker.own_groups(groups.into_iter().collect());
         broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;

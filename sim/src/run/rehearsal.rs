@@ -204,6 +204,7 @@ impl Play {
             let facts = BrokerFacts {
                 kind: "embedded".to_owned(),
                 version: None,
+                image: None,
                 nodes: 1,
                 imposed_properties: BTreeMap::new(),
                 properties: BTreeMap::new(),
