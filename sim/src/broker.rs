@@ -3,6 +3,12 @@
 //! A [`Broker`] gives clients an [`Endpoint`], makes topics, does what faults ask for, and ends
 //! what it started. It knows nothing of modes, workers or verdicts.
 
+mod admin;
+#[cfg(feature = "containers")]
+mod container;
+#[cfg(not(feature = "containers"))]
+#[path = "broker/container_absent.rs"]
+mod container;
 mod embedded;
 mod external;
 mod fault;
@@ -17,6 +23,9 @@ use fairpoll_judge::manifest::BrokerFacts;
 use crate::exit_code::ExitCode;
 use crate::load::TopicLoad;
 
+use self::admin::Admin;
+use self::container::Container;
+pub use self::container::{Containers, reap};
 use self::embedded::Embedded;
 use self::external::External;
 pub use self::fault::BrokerFault;
@@ -51,6 +60,28 @@ pub enum BrokerError {
     /// The embedded broker did not come up, or went away.
     #[error("the embedded broker failed: {0}")]
     Embedded(String),
+    /// There is no Docker daemon.
+    #[error(
+        "no Docker daemon answers ({reason}); start one, point DOCKER_HOST at it, or run with --broker embedded"
+    )]
+    NoDocker {
+        /// The client's words.
+        reason: String,
+    },
+    /// The image of a container is not there.
+    #[error(
+        "no image {image}: {reason}; `docker pull {image}` where a registry can be reached, or build one with \
+         containers/kafka/build-image and name it with --image"
+    )]
+    Image {
+        /// Its name.
+        image: String,
+        /// The daemon's words.
+        reason: String,
+    },
+    /// Kafka's containers did not come up, or do not do what they should.
+    #[error("the Kafka container failed: {0}")]
+    Container(String),
     /// Nobody answers.
     #[error("no broker answers at {servers} within {within_s} s: {reason}; is it running and reachable?")]
     Unreachable {
@@ -83,7 +114,12 @@ impl BrokerError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Property(_) | Self::Unsupported(_) => ExitCode::Usage,
-            Self::Embedded(_) | Self::Unreachable { .. } | Self::Topic { .. } => ExitCode::Infrastructure,
+            Self::Embedded(_)
+            | Self::NoDocker { .. }
+            | Self::Image { .. }
+            | Self::Container(_)
+            | Self::Unreachable { .. }
+            | Self::Topic { .. } => ExitCode::Infrastructure,
         }
     }
 }
@@ -101,6 +137,8 @@ pub fn fits_embedded(loads: &[TopicLoad], deadline: Duration) -> Result<(), FitE
 pub enum Broker {
     /// librdkafka's mock cluster in a child process.
     Embedded(Embedded),
+    /// Apache Kafka in containers.
+    Container(Container),
     /// A cluster of the user's.
     External(External),
 }
@@ -131,7 +169,8 @@ impl Broker {
     pub fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Embedded(broker) => broker.endpoint(),
-            Self::External(broker) => broker.endpoint(),
+            Self::Container(broker) => broker.admin().endpoint(),
+            Self::External(broker) => broker.admin().endpoint(),
         }
     }
 
@@ -140,6 +179,7 @@ impl Broker {
     pub fn facts(&self) -> BrokerFacts {
         match self {
             Self::Embedded(broker) => broker.facts(),
+            Self::Container(broker) => broker.facts(),
             Self::External(broker) => broker.facts(),
         }
     }
@@ -151,8 +191,8 @@ impl Broker {
     pub fn fits(&self, loads: &[TopicLoad], deadline: Duration) -> Result<(), FitError> {
         match self {
             Self::Embedded(_) => fit::check(loads, deadline),
-            // Its operator knows.
-            Self::External(_) => Ok(()),
+            // Containers have the machine's memory, and of a cluster its operator knows.
+            Self::Container(_) | Self::External(_) => Ok(()),
         }
     }
 
@@ -163,7 +203,8 @@ impl Broker {
     pub fn create_topics(&mut self, topics: &[TopicSpec]) -> Result<(), BrokerError> {
         match self {
             Self::Embedded(broker) => broker.create_topics(topics),
-            Self::External(broker) => broker.create_topics(topics),
+            Self::Container(broker) => broker.create_topics(topics),
+            Self::External(broker) => broker.admin_mut().create_topics(topics),
         }
     }
 
@@ -174,8 +215,25 @@ impl Broker {
     pub fn fault(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
         match self {
             Self::Embedded(broker) => broker.fault(fault, begins),
-            Self::External(_) => Err(BrokerError::Unsupported(format!(
-                "the fault {} needs the embedded broker: run without --broker external",
+            Self::Container(_) | Self::External(_) => self.fault_of_kafka(fault, begins),
+        }
+    }
+
+    fn fault_of_kafka(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
+        match fault {
+            BrokerFault::Down { node } if begins => self.stop_node(*node),
+            BrokerFault::Down { node } => self.start_node(*node),
+            BrokerFault::TopicDeleted { .. } | BrokerFault::Retention { .. } if !begins => Ok(()),
+            BrokerFault::TopicDeleted { topic } => self.delete_topic(topic),
+            BrokerFault::Retention { before } => before
+                .iter()
+                .try_for_each(|(topic, partition, before)| self.delete_records(topic, *partition, *before)),
+            BrokerFault::FetchErrors { .. }
+            | BrokerFault::CommitErrors
+            | BrokerFault::Slow { .. }
+            | BrokerFault::LeaderMoved { .. }
+            | BrokerFault::CoordinatorMoved { .. } => Err(BrokerError::Unsupported(format!(
+                "the fault {} needs the embedded broker: run without --broker",
                 fault.name()
             ))),
         }
@@ -186,7 +244,86 @@ impl Broker {
     pub fn is_alive(&mut self) -> bool {
         match self {
             Self::Embedded(broker) => broker.is_alive(),
+            Self::Container(broker) => broker.is_alive(),
             Self::External(_) => true,
         }
     }
+
+    /// Kills a node (1, 2, …) as a crash would; its address stays its own.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot, or there is no such node.
+    pub fn stop_node(&mut self, node: u32) -> Result<(), BrokerError> {
+        match self {
+            Self::Container(broker) => broker.stop_node(node),
+            Self::Embedded(_) | Self::External(_) => Err(containers_only("stopping a node")),
+        }
+    }
+
+    /// Lets a stopped node come back with the log that it had; it is there some seconds later.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot, or there is no such node.
+    pub fn start_node(&mut self, node: u32) -> Result<(), BrokerError> {
+        match self {
+            Self::Container(broker) => broker.start_node(node),
+            Self::Embedded(_) | Self::External(_) => Err(containers_only("starting a node")),
+        }
+    }
+
+    /// The node that leads a partition; `None` while none does.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot say, or does not answer.
+    pub fn leader_of(&self, topic: &str, partition: u32) -> Result<Option<u32>, BrokerError> {
+        match self {
+            Self::Container(broker) => broker.admin().leader_of(topic, partition),
+            Self::External(broker) => broker.admin().leader_of(topic, partition),
+            Self::Embedded(_) => Err(containers_only("asking for a leader")),
+        }
+    }
+
+    /// Deletes a topic that was created through this broker; afterwards nobody knows it.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot, or does not do it.
+    pub fn delete_topic(&mut self, topic: &str) -> Result<(), BrokerError> {
+        self.admin_mut("deleting a topic")?.delete_topic(topic)
+    }
+
+    /// Gives a topic that was created through this broker more partitions: so many in all.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot, or does not do it.
+    pub fn widen_topic(&mut self, topic: &str, partitions: u32) -> Result<(), BrokerError> {
+        self.admin_mut("widening a topic")?.widen_topic(topic, partitions)
+    }
+
+    /// Removes the records of a partition before an offset, as retention would; of a topic that
+    /// was created through this broker.
+    ///
+    /// # Errors
+    /// If this kind of broker cannot, or does not do it.
+    pub fn delete_records(&mut self, topic: &str, partition: u32, before: i64) -> Result<(), BrokerError> {
+        self.admin_mut("deleting records")?.delete_records(topic, partition, before)
+    }
+
+    /// These consumer groups are the run's and go with its topics.
+    pub fn own_groups(&mut self, groups: Vec<String>) {
+        if let Ok(admin) = self.admin_mut("") {
+            admin.own_groups(groups);
+        }
+    }
+
+    fn admin_mut(&mut self, what: &str) -> Result<&mut Admin, BrokerError> {
+        match self {
+            Self::Container(broker) => Ok(broker.admin_mut()),
+            Self::External(broker) => Ok(broker.admin_mut()),
+            Self::Embedded(_) => Err(containers_only(what)),
+        }
+    }
+}
+
+fn containers_only(what: &str) -> BrokerError {
+    BrokerError::Unsupported(format!("{what} needs a real Kafka: run with --broker container"))
 }

@@ -62,6 +62,12 @@ enum Command {
     /// Be the embedded broker: one command per line on stdin.
     #[command(hide = true)]
     Broker,
+    /// Remove the containers of a cluster when standard input ends.
+    #[command(hide = true)]
+    Reaper {
+        /// Its name.
+        cluster: String,
+    },
 }
 
 impl Arguments {
@@ -79,6 +85,7 @@ impl Arguments {
             Command::Soak(arguments) => soak::soak(arguments),
             Command::Worker => crate::worker::main(),
             Command::Broker => crate::broker::mock::serve(),
+            Command::Reaper { cluster } => crate::broker::reap(cluster),
         }
     }
 }

@@ -19,6 +19,7 @@ use fairpoll_judge::summary::Verdict;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::broker::Containers;
 use crate::exit_code::ExitCode;
 use crate::scenario::{Loaded, faults};
 use broker_stage::BrokerStage;
@@ -56,6 +57,13 @@ pub use output::OutputError;
 pub enum BrokerChoice {
     /// The one that comes with the tool, in a child process.
     Embedded,
+    /// Apache Kafka in containers.
+    Container {
+        /// The image; absent: whichever is there, see `docs/container-broker.md`.
+        image: Option<String>,
+        /// Leave the containers running afterwards.
+        keep: bool,
+    },
     /// A cluster of the user's.
     External {
         /// `host:port`, comma separated.
@@ -69,6 +77,7 @@ impl BrokerChoice {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Container { .. } => "container",
             Self::External { .. } => "external",
         }
     }
@@ -208,10 +217,20 @@ pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
             })?;
         }
     }
-    run_with(request, &mut |part, sink| {
-        let (stage, facts) = BrokerStage::open(&request.broker, &request.properties, part, sink)?;
+    let mut containers = match &request.broker {
+        BrokerChoice::Container { image, keep } => Containers::new(image.clone(), *keep),
+        BrokerChoice::Embedded | BrokerChoice::External { .. } => Containers::new(None, false),
+    };
+    let result = run_with(request, &mut |part, sink| {
+        let (stage, facts) =
+            BrokerStage::open(&request.broker, &mut containers, &request.properties, part, sink)?;
         Ok((Box::new(stage), facts))
-    })
+    });
+    if let Some(farewell) = containers.farewell() {
+        // Even of a quiet run: nobody could find it again.
+        Console::new(Verbosity::Full, true).note(&farewell);
+    }
+    result
 }
 
 fn run_with(request: &RunRequest, open_stage: &mut OpenStage<'_>) -> Result<ExitCode, RunError> {

@@ -23,6 +23,11 @@ use crate::scenario::{FaultKind, Scenario};
 /// What the embedded broker, and the consumer's processes on it, can suffer.
 pub const EMBEDDED_KINDS: &[FaultKind] = &[
     FaultKind::TopicFetchErrors,
+    FaultKind::CommitErrors,
+    FaultKind::BrokerDown,
+    FaultKind::SlowBroker,
+    FaultKind::LeaderMoved,
+    FaultKind::CoordinatorMoved,
     FaultKind::ConsumerKilled,
     FaultKind::ConsumerFrozen,
     FaultKind::InstanceJoins,

@@ -41,12 +41,26 @@ pub struct BrokerFacts {
     pub kind: String,
     /// What it says of itself, where it can be asked.
     pub version: Option<String>,
+    /// The image that its containers run, where it runs in containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ImageFacts")]
+    pub image: Option<ImageFacts>,
     /// How many brokers.
     pub nodes: u32,
     /// Properties that the harness set for every mode alike because of this broker kind.
     pub imposed_properties: BTreeMap<String, String>,
     /// Properties given on the command line, secrets masked.
     pub properties: BTreeMap<String, String>,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFacts {
+    /// As it was asked for: `apache/kafka:4.1.0`.
+    pub name: String,
+    /// Its content: `sha256:…`.
+    pub id: String,
 }
 
 /// The machine of a run.

@@ -87,6 +87,7 @@ impl Embedded {
         BrokerFacts {
             kind: "embedded".to_owned(),
             version: Some(self.version.clone()),
+            image: None,
             nodes: self.nodes,
             imposed_properties: self.endpoint.imposed.clone(),
             properties: BTreeMap::new(),

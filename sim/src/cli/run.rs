@@ -14,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   fairpoll run scenarios/backlog-after-downtime.yaml
   fairpoll run scenarios/normal.yaml --mode single --mode fair --runs 3
+  fairpoll run scenarios/backlog-after-downtime.yaml --broker container
   fairpoll run scenarios/*.yaml --broker external --bootstrap-servers kafka:9092
   fairpoll run scenarios/normal.yaml --json --out results | jq .verdict
 
@@ -41,6 +42,13 @@ pub(super) struct RunArguments {
     /// `host:port`, comma separated; with `--broker external`.
     #[arg(long, value_name = "B")]
     bootstrap_servers: Option<String>,
+    /// The image of `--broker container`; without it the first that is on this machine of
+    /// apache/kafka:4.1.0 and fairpoll/kafka:4.1.0, else the former is pulled.
+    #[arg(long, value_name = "NAME")]
+    image: Option<String>,
+    /// Leave the containers of `--broker container` running, and say how to reach and remove them.
+    #[arg(long)]
+    keep: bool,
     /// A librdkafka property for every client; may be repeated.
     #[arg(long = "property", value_name = "K=V", value_parser = property)]
     properties: Vec<(String, String)>,
@@ -72,7 +80,7 @@ enum Noise {
 enum BrokerKind {
     /// librdkafka's mock cluster in a child process; nothing to install.
     Embedded,
-    /// A Kafka in a container (not built yet).
+    /// Apache Kafka in a container, started and removed by the run.
     Container,
     /// A cluster of yours.
     External,
@@ -83,7 +91,7 @@ enum BrokerKind {
 /// Why the arguments cannot be meant so.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Misuse {
-    #[error("--broker {kind} is not built yet; `embedded` and `external` exist")]
+    #[error("--broker {kind} is not built yet; `embedded`, `container` and `external` exist")]
     NotBuilt { kind: &'static str },
     #[error("--broker external needs --bootstrap-servers HOST:PORT")]
     NoBootstrap,
@@ -91,6 +99,8 @@ enum Misuse {
         "--bootstrap-servers is for --broker external; add that, or leave the servers out to use the embedded broker"
     )]
     BootstrapWithoutExternal,
+    #[error("--{option} is for --broker container; add that, or leave it out")]
+    WithoutContainer { option: &'static str },
     #[error("--property {key} is given twice; keep one")]
     PropertyTwice { key: String },
     #[error("--property {key} is set by the harness, anew for each run{remedy}")]
@@ -112,6 +122,14 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     if let Err(code) = arguments.keep_modes(&mut scenarios) {
         return code;
     }
+    if matches!(broker, BrokerChoice::External { .. }) && !arguments.quiet {
+        for scenario in scenarios.iter().map(|loaded| &loaded.scenario).filter(|s| s.broker.nodes > 1) {
+            tell_note(format!(
+                "{}: it asks for {} nodes; a cluster of yours is taken as it is",
+                scenario.name, scenario.broker.nodes
+            ));
+        }
+    }
     let request = RunRequest {
         scenarios,
         runs: arguments.runs,
@@ -132,15 +150,26 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
 
 impl RunArguments {
     fn broker(&self) -> Result<BrokerChoice, Misuse> {
+        if self.broker != BrokerKind::Container {
+            if self.image.is_some() {
+                return Err(Misuse::WithoutContainer { option: "image" });
+            }
+            if self.keep {
+                return Err(Misuse::WithoutContainer { option: "keep" });
+            }
+        }
         match (self.broker, &self.bootstrap_servers) {
-            (BrokerKind::Container, _) => Err(Misuse::NotBuilt { kind: "container" }),
             (BrokerKind::Virtual, _) => Err(Misuse::NotBuilt { kind: "virtual" }),
             (BrokerKind::External, Some(servers)) if !servers.trim().is_empty() => {
                 Ok(BrokerChoice::External { bootstrap_servers: servers.clone() })
             }
             (BrokerKind::External, _) => Err(Misuse::NoBootstrap),
-            (BrokerKind::Embedded, Some(_)) => Err(Misuse::BootstrapWithoutExternal),
+            (BrokerKind::Embedded | BrokerKind::Container, Some(_)) => Err(Misuse::BootstrapWithoutExternal),
             (BrokerKind::Embedded, None) => Ok(BrokerChoice::Embedded),
+            (BrokerKind::Container, None) => Ok(BrokerChoice::Container {
+                image: self.image.clone().or_else(image_of_environment),
+                keep: self.keep,
+            }),
         }
     }
 
@@ -183,6 +212,11 @@ impl RunArguments {
         }
         Ok(())
     }
+}
+
+/// Unlike an option it may be set for good, so it is no misuse beside another kind of broker.
+fn image_of_environment() -> Option<String> {
+    std::env::var("FAIRPOLL_KAFKA_IMAGE").ok().filter(|image| !image.is_empty())
 }
 
 impl From<Noise> for InconclusivePolicy {

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
-use crate::broker::{self, Broker, BrokerError, BrokerFault, FitError, TopicSpec};
+use crate::broker::{self, Broker, BrokerError, BrokerFault, Containers, FitError, TopicSpec};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
 use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
@@ -23,7 +23,8 @@ const VERIFY_WITHIN: Duration = Duration::from_secs(60);
 const METADATA_WITHIN: Duration = Duration::from_secs(10);
 
 /// Fresh topics on a broker. The embedded broker is fresh as well: what one mode leaves behind
-/// (sessions, memory, a backlog in its heap) must not meet the next.
+/// (sessions, memory, a backlog in its heap) must not meet the next. Containers take seconds to
+/// start and serve all modes.
 pub(crate) struct BrokerStage {
     // In the order they must go: live production before its producer, that before the broker.
     live: Option<LiveLoad>,
@@ -41,6 +42,7 @@ impl BrokerStage {
     /// Starts or joins the broker, refuses what it cannot hold, creates the topics.
     pub(crate) fn open(
         choice: &BrokerChoice,
+        containers: &mut Containers,
         properties: &BTreeMap<String, String>,
         part: &Part<'_>,
         sink: &EventSink,
@@ -55,9 +57,12 @@ impl BrokerStage {
             .collect();
         let mut broker = match choice {
             BrokerChoice::Embedded => {
-                // A topic that shall fail is led by a node of its own.
-                let nodes = 1 + u32::try_from(failing.len()).unwrap_or(u32::MAX);
-                Broker::start_embedded(nodes)?
+                // A topic that shall fail is led by a node of its own, behind the scenario's.
+                let alone = u32::try_from(failing.len()).unwrap_or(u32::MAX);
+                Broker::start_embedded(part.scenario.broker.nodes.saturating_add(alone))?
+            }
+            BrokerChoice::Container { .. } => {
+                Broker::Container(containers.lend(part.scenario.broker.nodes, properties)?)
             }
             BrokerChoice::External { bootstrap_servers } => {
                 Broker::connect_external(bootstrap_servers, properties)?
@@ -72,13 +77,14 @@ impl BrokerStage {
             partitions: load.partitions,
             own_leader: failing.contains(load.name.as_str()),
         };
+        let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
+        let groups: Vec<String> = groups.into_iter().collect();
+        broker.own_groups(groups.clone());
         broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
         let membership_faults = part.scenario.has_membership_faults();
-        let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
-        let groups = groups.into_iter().collect();
         Ok((Self { live: None, producer, loads, ports, membership_faults, groups, broker }, facts))
     }
 

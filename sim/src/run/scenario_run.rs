@@ -52,6 +52,7 @@ pub(crate) fn run(
     let unknown = BrokerFacts {
         kind: request.broker.kind().to_owned(),
         version: None,
+        image: None,
         nodes: 0,
         imposed_properties: BTreeMap::new(),
         properties: request.properties.clone(),

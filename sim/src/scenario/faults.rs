@@ -149,6 +149,12 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
             let problem = Problem::new(place(node, "topic"), message, "no such topic");
             problems.push(problem.help(suggest::remedy(topic, &names)));
         }
+        let nodes = scenario.broker.nodes;
+        if let Some(number) = fault.node.filter(|number| *number > nodes) {
+            let message = format!("the fault concerns node {number}, and there are {nodes}");
+            let problem = Problem::new(place(node, "node"), message, "no such broker");
+            problems.push(problem.help("`broker: {nodes: 3}` makes a cluster"));
+        }
         let joined = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::InstanceJoins).count();
         let instances = scenario.consumer.instances + u32::try_from(joined).unwrap_or(u32::MAX);
         if let Some(instance) = fault.instance.filter(|instance| *instance > instances) {
@@ -175,8 +181,9 @@ mod tests {
         for rule in RULES {
             let row = text.lines().find(|line| line.starts_with(&format!("| `{}`", rule.kind.name())));
             let row = row.unwrap_or_else(|| panic!("docs/faults.md does not list {}", rule.kind.name()));
+            let brokers = row.split('|').nth(3).unwrap_or_default();
             for broker in EVERYWHERE {
-                assert_eq!(row.contains(broker), rule.brokers.contains(broker), "{broker} in: {row}");
+                assert_eq!(brokers.contains(broker), rule.brokers.contains(broker), "{broker} in: {row}");
             }
             for (key, wanted) in [
                 ("topic", rule.topic),
@@ -185,8 +192,10 @@ mod tests {
                 ("latency_ms", rule.latency_ms),
                 ("for_ms", rule.for_ms),
             ] {
-                assert_eq!(row.contains(&format!("`{key}`")), wanted == Key::Required, "{key} in: {row}");
-                assert_eq!(row.contains(&format!("`[{key}]`")), wanted == Key::Optional, "{key} in: {row}");
+                // What happens may mention keys too.
+                let keys = row.split('|').nth(2).unwrap_or_default();
+                assert_eq!(keys.contains(&format!("`{key}`")), wanted == Key::Required, "{key} in: {row}");
+                assert_eq!(keys.contains(&format!("`[{key}]`")), wanted == Key::Optional, "{key} in: {row}");
             }
         }
     }

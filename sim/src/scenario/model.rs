@@ -26,6 +26,9 @@ pub struct Scenario {
     /// The topics.
     #[schemars(length(min = 1))]
     pub topics: Vec<Topic>,
+    /// What the broker must be like.
+    #[serde(default, skip_serializing_if = "BrokerNeeds::is_default")]
+    pub broker: BrokerNeeds,
     /// How the consumers are set up, in every mode alike.
     pub consumer: Consumer,
     /// The application's work between two polls.
@@ -58,6 +61,29 @@ pub struct Scenario {
 
 fn default_availability_ms() -> u64 {
     50
+}
+
+/// What the broker must be like; a cluster of the user's (`--broker external`) is as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerNeeds {
+    /// Its nodes. In containers three or more keep three replicas of every topic, with two in
+    /// sync.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 9))]
+    pub nodes: u32,
+}
+
+impl BrokerNeeds {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for BrokerNeeds {
+    fn default() -> Self {
+        Self { nodes: one() }
+    }
 }
 
 /// One topic, or `count` alike.

@@ -6,7 +6,8 @@ use fairpoll_judge::protocol::ProcessingCost;
 use fastrand::Rng;
 
 use crate::scenario::{
-    Backlog, BacklogSize, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Scenario, Stop, StopWhen, Topic,
+    Backlog, BacklogSize, BrokerNeeds, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Scenario, Stop,
+    StopWhen, Topic,
 };
 
 /// Brokers of the cluster that a schedule counts on.
@@ -32,7 +33,8 @@ pub fn scenario(seed: u64, kinds: &[FaultKind]) -> Scenario {
     let faults = faults(&mut rng, kinds, &names, instances);
     let quiet_from = faults.iter().map(|fault| fault.at_ms + fault.for_ms.unwrap_or(0)).max().unwrap_or(0);
     let live_ms = quiet_from + QUIET_MS;
-    let modes = modes(&mut rng, instances);
+    let joins = faults.iter().any(|fault| fault.kind == FaultKind::InstanceJoins);
+    let modes = modes(&mut rng, instances, joins);
     let gates = modes.iter().flat_map(gates).collect();
     let told: Vec<&str> = faults.iter().map(|fault| fault.kind.name()).collect();
     Scenario {
@@ -41,6 +43,7 @@ pub fn scenario(seed: u64, kinds: &[FaultKind]) -> Scenario {
         purpose: format!("Seed {seed}: {} instances under {}.", instances, told.join(", ")),
         seed,
         topics,
+        broker: BrokerNeeds { nodes: NODES },
         consumer: Consumer {
             max_poll_records: rng.u32(20..=300),
             poll_timeout_ms: 1_000,
@@ -142,7 +145,7 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], topics: &[String], instances: u32)
     faults
 }
 
-fn modes(rng: &mut Rng, instances: u32) -> Vec<Mode> {
+fn modes(rng: &mut Rng, instances: u32, joins: bool) -> Vec<Mode> {
     let mut mode = |name: &str, strategies: &[&str]| {
         let strategy = strategies[rng.usize(0..strategies.len())];
         Mode {
@@ -159,7 +162,11 @@ fn modes(rng: &mut Rng, instances: u32) -> Vec<Mode> {
     // alone there is nobody to take from.
     let shared: &[&str] =
         if instances == 1 { &["classic", "cooperative", "kip848"] } else { &["cooperative", "kip848"] };
-    vec![mode("single", shared), mode("multi", &["own", "kip848"]), mode("fair", shared)]
+    // The embedded broker's KIP-848 leaves partitions to nobody where several instances of `multi`
+    // share a group.
+    let handles: &[&str] =
+        if instances == 1 && !joins { &["own", "kip848"] } else { &["own", "cooperative"] };
+    vec![mode("single", shared), mode("multi", handles), mode("fair", shared)]
 }
 
 /// What must hold under any schedule.
