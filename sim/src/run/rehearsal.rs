@@ -134,6 +134,7 @@ impl Play {
             purpose: "Shows that the runner notices.".to_owned(),
             seed: 1,
             topics: vec![topic("a", 2), topic("b", 1)],
+            broker: crate::scenario::BrokerNeeds::default(),
             consumer: Consumer {
                 max_poll_records: 500,
                 poll_timeout_ms: 100,

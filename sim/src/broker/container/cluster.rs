@@ -112,7 +112,7 @@ impl Cluster {
                 .with_host_config_modifier(settings::adjust)
                 .with_mount(Mount::tmpfs_mount(DATA))
                 .with_startup_timeout(ORDER_WITHIN)
-                .with_cmd(["/bin/sh", "-c", SUPERVISOR]);
+                .with_cmd(["bash", "-c", SUPERVISOR]);
             if nodes > 1 {
                 request = request.with_network(&self.name);
             }
@@ -267,7 +267,7 @@ impl Cluster {
     }
 
     fn order(&self, node: &Node, script: &str, answer: &str) -> Result<(), BrokerError> {
-        let command = ExecCommand::new(["/bin/sh", "-c", script])
+        let command = ExecCommand::new(["bash", "-c", script])
             .with_cmd_ready_condition(CmdWaitFor::message_on_stdout(answer));
         let done = self.docker.block_on(async {
             match tokio::time::timeout(ORDER_WITHIN, node.container.exec(command)).await {

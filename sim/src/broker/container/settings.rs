@@ -27,7 +27,8 @@ pub(super) struct NodePlan {
 
 /// Runs the image's own command, and runs it again while a file says that the node is down. A
 /// container that is stopped loses what it keeps in memory and would come back empty, which no
-/// crashed broker does; so a node goes down by the death of its process.
+/// crashed broker does; so a node goes down by the death of its process. For `bash`, which the
+/// image's own command needs as well: smaller shells disagree on how a group is killed.
 pub(super) const SUPERVISOR: &str = r#"
 state=/tmp/fairpoll; mkdir -p "$state"
 trap 'kill -9 -- "-$pid"; exit 143' TERM INT
