@@ -70,8 +70,8 @@ pub enum BrokerError {
     },
     /// The image of a container is not there.
     #[error(
-        "no image {image}: {reason}; `docker pull {image}` where a registry can be reached, or build one with \
-         containers/kafka/build-image and name it with --image"
+        "no image {image}: {reason}; `docker pull {image}` where a registry can be reached, or \
+         containers/kafka/build-image, which makes fairpoll/kafka:4.1.0 here (--image names another)"
     )]
     Image {
         /// Its name.

@@ -28,11 +28,24 @@ fn refused(arguments: &[&str]) -> String {
 
 #[test]
 fn brokers_that_are_not_built_say_which_are() {
-    for kind in ["container", "virtual"] {
-        let message = refused(&["run", "mine.yaml", "--broker", kind]);
-        let expected = format!("error: --broker {kind} is not built yet; `embedded` and `external` exist\n");
-        assert_eq!(message, expected);
+    let message = refused(&["run", "mine.yaml", "--broker", "virtual"]);
+    let expected = "error: --broker virtual is not built yet; `embedded`, `container` and `external` exist\n";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn options_of_the_container_broker_are_for_no_other() {
+    for (options, name) in [(&["--image", "apache/kafka:4.1.0"][..], "--image"), (&["--keep"], "--keep")] {
+        let message = refused(&[&["run", "mine.yaml"], options].concat());
+        assert_eq!(message, format!("error: {name} is for --broker container; add that, or leave it out\n"));
     }
+}
+
+#[test]
+fn servers_are_not_for_the_container_broker() {
+    let message =
+        refused(&["run", "mine.yaml", "--broker", "container", "--bootstrap-servers", "127.0.0.1:1"]);
+    assert!(message.contains("is for --broker external"), "{message}");
 }
 
 #[test]

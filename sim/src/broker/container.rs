@@ -13,6 +13,7 @@ mod reaper;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use fairpoll_judge::manifest::BrokerFacts;
@@ -28,17 +29,32 @@ pub use self::reaper::reap;
 /// this is dropped.
 #[derive(Debug)]
 pub struct Containers {
-    image: Option<String>,
-    keep: bool,
+    setup: Setup,
     /// One at a time: the virtual machines of an idle cluster would be measured with the other.
     running: Option<Rc<Cluster>>,
+}
+
+/// How clusters are started and removed.
+#[derive(Debug)]
+struct Setup {
+    image: Option<String>,
+    keep: bool,
+    /// The `fairpoll` that removes them; absent: this program is it.
+    program: Option<PathBuf>,
 }
 
 impl Containers {
     /// Of this image, or of whichever is there. With `keep` the last cluster is left running.
     #[must_use]
     pub fn new(image: Option<String>, keep: bool) -> Self {
-        Self { image, keep, running: None }
+        Self { setup: Setup { image, keep, program: None }, running: None }
+    }
+
+    /// Names the `fairpoll` that removes the containers, where this program is another one.
+    #[must_use]
+    pub fn removed_by(mut self, program: PathBuf) -> Self {
+        self.setup.program = Some(program);
+        self
     }
 
     /// A whole cluster of so many nodes: the one that runs, if it is one, else a fresh one.
@@ -56,7 +72,7 @@ impl Containers {
                 cluster.heal()?;
                 cluster
             }
-            None => Rc::new(Cluster::start(nodes, self.image.as_deref(), self.keep)?),
+            None => Rc::new(Cluster::start(nodes, &self.setup)?),
         };
         self.running = Some(Rc::clone(&cluster));
         let admin = Admin::new(cluster.endpoint(properties), cluster.replication());

@@ -17,11 +17,11 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use super::super::admin::Admin;
 use super::super::{BrokerError, Endpoint};
 use super::docker::{CLUSTER_LABEL, Docker, LocalImage, words};
-use super::image;
 use super::reaper::Reaper;
 use super::settings::{
     self, CLIENT_PORT, COME_UP, DATA, GO_DOWN, NodePlan, STARTED, SUPERVISOR, environment,
 };
+use super::{Setup, image};
 use crate::run::interrupt;
 
 /// A node is up within 5 s on an idle machine, and three of them on two busy cores within 30.
@@ -57,22 +57,22 @@ struct Node {
 
 impl Cluster {
     /// Starts so many nodes; a start that fails is tried once more.
-    pub(super) fn start(nodes: u32, asked: Option<&str>, keep: bool) -> Result<Self, BrokerError> {
-        let image = image::resolve(&Docker::connect()?, asked)?;
-        match Self::attempt(nodes, &image, keep) {
+    pub(super) fn start(nodes: u32, setup: &Setup) -> Result<Self, BrokerError> {
+        let image = image::resolve(&Docker::connect()?, setup.image.as_deref())?;
+        match Self::attempt(nodes, &image, setup) {
             Err(first) if !interrupt::requested() => {
                 tracing::warn!("{first}; trying once more");
-                Self::attempt(nodes, &image, keep)
+                Self::attempt(nodes, &image, setup)
             }
             result => result,
         }
     }
 
-    fn attempt(nodes: u32, image: &LocalImage, keep: bool) -> Result<Self, BrokerError> {
+    fn attempt(nodes: u32, image: &LocalImage, setup: &Setup) -> Result<Self, BrokerError> {
         let docker = Docker::connect()?;
         let name = fresh_name();
         let mut cluster = Self {
-            reaper: Some(Reaper::start(&name)?),
+            reaper: Some(Reaper::start(&name, setup.program.as_deref())?),
             nodes: Vec::new(),
             image: image.clone(),
             version: None,
@@ -86,7 +86,7 @@ impl Cluster {
         cluster.wait_until_up()?;
         cluster.warm_up()?;
         cluster.version = cluster.nodes.first().and_then(|node| cluster.version_of(node));
-        cluster.keep = keep;
+        cluster.keep = setup.keep;
         Ok(cluster)
     }
 
@@ -109,17 +109,10 @@ impl Cluster {
                 .with_hostname(&node.host)
                 .with_labels(&labels)
                 .with_mapped_port(node.port, CLIENT_PORT.tcp())
-                // From this machine only; the default publishes it to the world.
-                .with_host_config_modifier(|host| {
-                    for bindings in
-                        host.port_bindings.iter_mut().flat_map(|ports| ports.values_mut()).flatten()
-                    {
-                        bindings.iter_mut().for_each(|port| port.host_ip = Some("127.0.0.1".to_owned()));
-                    }
-                })
+                .with_host_config_modifier(settings::adjust)
                 .with_mount(Mount::tmpfs_mount(DATA))
                 .with_startup_timeout(ORDER_WITHIN)
-                .with_cmd(["/bin/sh", "-c", SUPERVISOR]);
+                .with_cmd(["bash", "-c", SUPERVISOR]);
             if nodes > 1 {
                 request = request.with_network(&self.name);
             }
@@ -274,7 +267,7 @@ impl Cluster {
     }
 
     fn order(&self, node: &Node, script: &str, answer: &str) -> Result<(), BrokerError> {
-        let command = ExecCommand::new(["/bin/sh", "-c", script])
+        let command = ExecCommand::new(["bash", "-c", script])
             .with_cmd_ready_condition(CmdWaitFor::message_on_stdout(answer));
         let done = self.docker.block_on(async {
             match tokio::time::timeout(ORDER_WITHIN, node.container.exec(command)).await {

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write, stdin};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,16 @@ pub(super) struct Reaper {
 }
 
 impl Reaper {
-    /// Starts it, before anything is there that it could remove.
-    pub(super) fn start(cluster: &str) -> Result<Self, BrokerError> {
+    /// Starts it, before anything is there that it could remove: as `fairpoll reaper`, of this
+    /// program unless another is given.
+    pub(super) fn start(cluster: &str, program: Option<&Path>) -> Result<Self, BrokerError> {
         let failed = |error: std::io::Error| {
             BrokerError::Container(format!("no process to remove the containers afterwards: {error}"))
         };
-        let program = std::env::current_exe().map_err(failed)?;
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().map_err(failed)?,
+        };
         let mut command = Command::new(program);
         command.args(["reaper", cluster]).stdin(Stdio::piped()).stdout(Stdio::null());
         // Ctrl-C in a terminal goes to the whole group in front; this one must outlive it.
