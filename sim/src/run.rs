@@ -108,6 +108,8 @@ pub struct RunRequest {
     pub properties: BTreeMap<String, String>,
     /// Overrides the scenarios' own.
     pub seed: Option<u64>,
+    /// Whether the workers' memory, threads and sockets are looked at.
+    pub sampled: bool,
     /// The folder for the results; absent: a fresh one under `reports/`.
     pub out: Option<PathBuf>,
     /// Print nothing but errors.

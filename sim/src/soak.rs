@@ -234,7 +234,7 @@ fn start(request: &SoakRequest, seed: u64) -> Result<Job, SoakError> {
     let program = std::env::current_exe().map_err(SoakError::Start)?;
     let mut command = Command::new(program);
     command.arg("run").arg(&file).arg("--out").arg(folder.join("report"));
-    command.args(["--inconclusive", "fail"]).stdin(Stdio::null());
+    command.args(["--inconclusive", "fail", "--unsampled"]).stdin(Stdio::null());
     command.stdout(output.try_clone().map_err(write(&log))?).stderr(output);
     posix::tie_to_this_thread(&mut command);
     let child = command.spawn().map_err(SoakError::Start)?;

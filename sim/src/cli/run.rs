@@ -61,6 +61,10 @@ pub(super) struct RunArguments {
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
+    /// Do not look at the workers' memory, threads and sockets: several runs at a time would only
+    /// find out that the machine is busy.
+    #[arg(long, hide = true)]
+    unsampled: bool,
     /// Print summary.json on standard output and everything else on standard error.
     #[arg(long)]
     json: bool,
@@ -136,6 +140,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
         broker,
         properties,
         seed: arguments.seed,
+        sampled: !arguments.unsampled,
         out: arguments.out.clone(),
         quiet: arguments.quiet,
         json: arguments.json,

@@ -124,7 +124,8 @@ impl<'a> Life<'a> {
         let pid = process.pid();
         let measured = purpose == Purpose::Measured;
         sink.emit(Body::WorkerStarted { life, instance, pid: pid.unsigned_abs(), measured });
-        let sampler = measured.then(|| Sampler::start(pid, life, broker_ports.clone(), sink.clone()));
+        let sampler =
+            (measured && part.sampled).then(|| Sampler::start(pid, life, broker_ports.clone(), sink.clone()));
         Ok(Self {
             part,
             sink,

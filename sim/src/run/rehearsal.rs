@@ -165,6 +165,7 @@ impl Play {
             broker: BrokerChoice::Embedded,
             properties: BTreeMap::new(),
             seed: None,
+            sampled: true,
             out: Some(dir.path().join("out")),
             quiet: true,
             json: false,

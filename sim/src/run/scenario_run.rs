@@ -76,6 +76,7 @@ pub(crate) fn run(
             header: &header,
             mode,
             run,
+            sampled: request.sampled,
             prefix: format!("fairpoll-{run_id}-{}-{run}-", mode.name),
         };
         let sink = log.sink(&mode.name, run);

@@ -25,6 +25,8 @@ pub(crate) struct Part<'a> {
     pub(crate) mode: &'a Mode,
     /// 1 for the first.
     pub(crate) run: u32,
+    /// Whether its processes are watched.
+    pub(crate) sampled: bool,
     /// Stands before every name of this run on the broker, ends in `-`.
     pub(crate) prefix: String,
 }
@@ -122,7 +124,14 @@ gates: []
         let scenario: Scenario = serde_saphyr::from_str(SCENARIO).expect("a scenario");
         let header = scenario.header("embedded", 2);
         let mode = &scenario.modes[mode];
-        check(&Part { scenario: &scenario, header: &header, mode, run: 2, prefix: "p-".to_owned() });
+        check(&Part {
+            scenario: &scenario,
+            header: &header,
+            mode,
+            run: 2,
+            sampled: true,
+            prefix: "p-".to_owned(),
+        });
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Delivery {
     /// When its poll returned.
     pub(super) t_ns: u64,
     pub(super) processed: bool,
+    /// Its life could still commit what it processed: no fault killed it.
+    pub(super) survived: bool,
 }
 
 /// What the broker said of a partition after the run.
@@ -283,7 +285,9 @@ impl Partition {
             });
         }
         if circumstances.stopped_cleanly {
-            let behind = processed.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
+            let survivors = self.delivered.iter().filter(|delivery| delivery.processed && delivery.survived);
+            let kept = Intervals::union(survivors.map(|delivery| (delivery.start, delivery.end)).collect());
+            let behind = kept.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
             audit.committed_behind += behind.count();
             if let Some(first) = behind.first() {
                 findings.add(Finding::CommittedBehind, || {

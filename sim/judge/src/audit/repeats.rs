@@ -89,7 +89,17 @@ mod tests {
     use super::*;
 
     fn delivery(t_ns: u64, life: u32, start: i64, end: i64) -> Delivery {
-        Delivery { start, end, id_sum: 0, life, assignment: 1, seq: t_ns, t_ns, processed: true }
+        Delivery {
+            start,
+            end,
+            id_sum: 0,
+            life,
+            assignment: 1,
+            seq: t_ns,
+            t_ns,
+            processed: true,
+            survived: true,
+        }
     }
 
     fn tenure() -> Tenure {
