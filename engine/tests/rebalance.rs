@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Mock, config, drain, note, stopped};
-use fairpoll::{Consumer, ConsumerEvent, ModeRequest};
+use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest};
 
 const TOPICS: [&str; 2] = ["a", "b"];
 
@@ -92,5 +92,61 @@ async fn a_stopped_consumer_leaves_its_partitions_to_the_next_at_once() {
         }
         assert_eq!(records, 5, "{mode}");
         stopped(second).await;
+    }
+}
+
+/// librdkafka takes the error of a failed fetch for the record at that offset, and a rebalance makes it
+/// go on behind it.
+#[tokio::test]
+async fn a_failed_fetch_in_a_rebalance_loses_no_record() {
+    const FETCH: i16 = 1;
+    for (mode, strategy) in
+        [(ModeRequest::Single, GroupStrategy::Cooperative), (ModeRequest::Fair, GroupStrategy::Kip848)]
+    {
+        let mock = Mock::filled(&[("a", 2, 20), ("b", 2, 20)]);
+        let config = config(&mock, &format!("failed-{mode}"), &TOPICS, mode)
+            .group_strategy(strategy)
+            .property("fetch.error.backoff.ms", "20");
+        let mut first = Consumer::start(config.clone()).expect("start");
+        let mut all = drain(&mut first, 80).await;
+        let mut produced = 20;
+        for round in 0..2 {
+            let mut second = Consumer::start(config.clone()).expect("start");
+            let until = Instant::now() + Duration::from_secs(8);
+            while second.status().assigned_partitions == 0 && Instant::now() < until {
+                mock.fail_requests(FETCH, rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN, 2);
+                for consumer in [&mut first, &mut second] {
+                    let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+                    note(&batch, &mut all);
+                    consumer.commit(&batch);
+                }
+                produced += 1;
+                for topic in TOPICS {
+                    mock.produce(topic, 0, 1);
+                    mock.produce(topic, 1, 1);
+                }
+            }
+            let owned = second.status().assigned_partitions;
+            stopped(second).await;
+            assert!(owned > 0, "{mode} round {round}: the second member owned something");
+        }
+        let until = Instant::now() + Duration::from_secs(15);
+        let distinct = |all: &common::Delivered| {
+            all.values()
+                .map(|offsets| offsets.iter().collect::<std::collections::BTreeSet<_>>().len())
+                .sum::<usize>()
+        };
+        while distinct(&all) < 4 * produced && Instant::now() < until {
+            let batch = first.get_many(Duration::from_millis(50), None).await.expect("poll");
+            note(&batch, &mut all);
+            first.commit(&batch);
+        }
+        for (partition, offsets) in &all {
+            let there: std::collections::BTreeSet<i64> = offsets.iter().copied().collect();
+            let lost: Vec<i64> =
+                (0..i64::try_from(produced).expect("few")).filter(|offset| !there.contains(offset)).collect();
+            assert!(lost.is_empty(), "{mode} {strategy:?}: lost of {partition:?}: {lost:?}");
+        }
+        stopped(first).await;
     }
 }

@@ -11,6 +11,7 @@ mod container;
 mod container;
 mod embedded;
 mod external;
+mod fault;
 mod fit;
 pub mod mock;
 
@@ -27,6 +28,7 @@ use self::container::Container;
 pub use self::container::{Containers, reap};
 use self::embedded::Embedded;
 use self::external::External;
+pub use self::fault::BrokerFault;
 pub use self::fit::FitError;
 
 /// How clients reach the broker.
@@ -47,7 +49,8 @@ pub struct TopicSpec {
     pub name: String,
     /// Partitions.
     pub partitions: u32,
-    /// It is led by a node that leads nothing else, so that it can fail alone.
+    /// Where the broker lets us choose: it is led by a node that leads nothing else, so that it can
+    /// fail alone.
     pub own_leader: bool,
 }
 
@@ -205,15 +208,33 @@ impl Broker {
         }
     }
 
-    /// Begins, or ends, to answer every fetch of a topic with an error.
+    /// Begins, or ends, a fault. What stays as it is has no end.
     ///
     /// # Errors
     /// If this kind of broker cannot, or does not answer.
-    pub fn fault(&mut self, begins: bool, topic: &str) -> Result<(), BrokerError> {
+    pub fn fault(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
         match self {
-            Self::Embedded(broker) => broker.fault(begins, topic),
-            Self::Container(_) | Self::External(_) => Err(BrokerError::Unsupported(format!(
-                "the fault topic_fetch_errors on {topic} needs the embedded broker: run without --broker"
+            Self::Embedded(broker) => broker.fault(fault, begins),
+            Self::Container(_) | Self::External(_) => self.fault_of_kafka(fault, begins),
+        }
+    }
+
+    fn fault_of_kafka(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
+        match fault {
+            BrokerFault::Down { node } if begins => self.stop_node(*node),
+            BrokerFault::Down { node } => self.start_node(*node),
+            BrokerFault::TopicDeleted { .. } | BrokerFault::Retention { .. } if !begins => Ok(()),
+            BrokerFault::TopicDeleted { topic } => self.delete_topic(topic),
+            BrokerFault::Retention { before } => before
+                .iter()
+                .try_for_each(|(topic, partition, before)| self.delete_records(topic, *partition, *before)),
+            BrokerFault::FetchErrors { .. }
+            | BrokerFault::CommitErrors
+            | BrokerFault::Slow { .. }
+            | BrokerFault::LeaderMoved { .. }
+            | BrokerFault::CoordinatorMoved { .. } => Err(BrokerError::Unsupported(format!(
+                "the fault {} needs the embedded broker: run without --broker",
+                fault.name()
             ))),
         }
     }

@@ -15,6 +15,7 @@ mod logging;
 mod report;
 mod run;
 mod schema;
+mod soak;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +54,8 @@ enum Command {
     Init(init::InitArguments),
     /// Judge the events of an earlier run again and write its report anew.
     Report(report::ReportArguments),
+    /// Run random schedules of faults and see that no record is lost.
+    Soak(soak::SoakArguments),
     /// Be the measured consumer: one JSON document on stdin, NDJSON on stdout.
     #[command(hide = true)]
     Worker,
@@ -79,6 +82,7 @@ impl Arguments {
             Command::Schema(arguments) => schema::schema(arguments),
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
+            Command::Soak(arguments) => soak::soak(arguments),
             Command::Worker => crate::worker::main(),
             Command::Broker => crate::broker::mock::serve(),
             Command::Reaper { cluster } => crate::broker::reap(cluster),

@@ -1,10 +1,11 @@
 //! Exit codes. They are API.
 
 /// How a command ended. The numbers are documented and stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
     /// Everything held.
+    #[default]
     Pass = 0,
     /// A defect of the tool itself.
     Internal = 1,
@@ -23,6 +24,22 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// The code that a process of ours ended with; `None` where it is none of ours.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        const ALL: [ExitCode; 8] = [
+            ExitCode::Pass,
+            ExitCode::Internal,
+            ExitCode::Usage,
+            ExitCode::GateFailed,
+            ExitCode::Inconclusive,
+            ExitCode::NoBaseline,
+            ExitCode::Infrastructure,
+            ExitCode::Interrupted,
+        ];
+        ALL.into_iter().find(|code| *code as i32 == number)
+    }
+
     /// Over several scenarios the weightiest counts: 130 > 6 > 1 > 2 > 3 > 5 > 4 > 0.
     #[must_use]
     pub fn weight(self) -> u8 {

@@ -11,4 +11,5 @@ pub mod exit_code;
 pub mod load;
 pub mod run;
 pub mod scenario;
+pub mod soak;
 pub mod worker;

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::broker::Containers;
 use crate::exit_code::ExitCode;
-use crate::scenario::Loaded;
+use crate::scenario::{Loaded, faults};
 use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
 use output::OutputFolder;
@@ -30,7 +30,7 @@ use scenario_run::{OpenStage, ScenarioEnd};
 mod broker_stage;
 mod console;
 mod crew;
-mod faults;
+mod fault_schedule;
 pub(crate) mod interrupt;
 mod life;
 mod manifest;
@@ -134,7 +134,7 @@ pub enum RunError {
         /// The name.
         name: String,
     },
-    /// The broker cannot hold what a scenario puts there.
+    /// The broker cannot hold what a scenario puts there, or not do what it asks for.
     #[error("{scenario}: {what}")]
     DoesNotFit {
         /// The scenario.
@@ -203,6 +203,11 @@ struct IndexEntry {
 /// # Errors
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
+    for Loaded { scenario, .. } in &request.scenarios {
+        if let Some(what) = faults::unsupported(scenario, request.broker.kind()) {
+            return Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
+        }
+    }
     if request.broker == BrokerChoice::Embedded {
         // All of them, before the first runs.
         for loaded in &request.scenarios {

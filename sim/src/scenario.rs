@@ -7,6 +7,7 @@ mod backlog;
 mod check;
 mod conform;
 mod expand;
+pub mod faults;
 mod gates;
 mod load;
 mod mode;

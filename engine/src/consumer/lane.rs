@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fairpoll_core::{Generation, PartitionIndex};
 
 use crate::batch::BatchBuilder;
-use crate::ffi::{Client, LaneQueue, Message, Wake};
+use crate::ffi::{Client, LaneQueue, Message, PartitionEntry, Wake};
 
 use super::Partitions;
 
@@ -91,15 +91,7 @@ impl Lane {
     /// not per record: comparing two numbers is all that a record costs.
     fn sort_out(&self, start: usize, batch: &mut BatchBuilder, partitions: &Partitions, names: &[Arc<str>]) {
         if batch.messages[start..].iter().any(Message::is_error) {
-            // Rare, so it may cost: keep the order of what remains.
-            let taken = batch.messages.split_off(start);
-            for message in taken {
-                if message.is_error() {
-                    batch.errors.push(message.error().into());
-                } else {
-                    batch.messages.push(message);
-                }
-            }
+            self.move_errors_out(start, batch);
         }
         let mut first = start;
         while first < batch.messages.len() {
@@ -125,6 +117,33 @@ impl Lane {
                     batch.messages.drain(first..first + len);
                 }
             }
+        }
+    }
+
+    /// Rare, so it may cost: keeps the order of what remains.
+    ///
+    /// When a batch call takes the error of a failed fetch, librdkafka counts it as the record at that
+    /// offset, which was never fetched; if it pauses the partition then, as it does in a rebalance, it
+    /// goes on behind it, and the record is lost without a word (librdkafka #4844 is the same at the
+    /// end of a partition). So every failed fetch is taken up again where it failed.
+    fn move_errors_out(&self, start: usize, batch: &mut BatchBuilder) {
+        let mut failed: Vec<(PartitionEntry, i64)> = Vec::new();
+        for message in batch.messages.split_off(start) {
+            let again = |failed: &[(PartitionEntry, i64)]| {
+                let of = |entry: &PartitionEntry| {
+                    entry.partition == message.partition() && message.topic() == Some(&entry.topic)
+                };
+                failed.iter().any(|(entry, _)| of(entry))
+            };
+            if message.is_error() {
+                failed.extend(message.failed_fetch().filter(|_| !again(&failed)));
+                batch.errors.push(message.error().into());
+            } else if !again(&failed) {
+                batch.messages.push(message);
+            }
+        }
+        if !failed.is_empty() {
+            self.queue.client().seek(&failed);
         }
     }
 

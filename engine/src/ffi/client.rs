@@ -248,6 +248,22 @@ impl Client {
         Ok(())
     }
 
+    /// Fetches partitions anew from these offsets; what is queued of them is dropped. Does not wait.
+    /// A partition that was taken away meanwhile is left alone.
+    pub(crate) fn seek(&self, positions: &[(PartitionEntry, i64)]) {
+        let mut list = List::with_capacity(positions.len());
+        for (entry, offset) in positions {
+            list.push(&entry.topic, entry.partition, Some(*offset));
+        }
+        let do_not_wait = 0;
+        // SAFETY: handle and list are valid; without a timeout nothing but misuse is answered.
+        let refused =
+            check_error(unsafe { sys::rd_kafka_seek_partitions(self.as_ptr(), list.as_ptr(), do_not_wait) });
+        if let Err(error) = refused {
+            tracing::error!(%error, "librdkafka refused to seek");
+        }
+    }
+
     /// Sends a partition's records to the control queue, as if they had come before forwarding.
     #[cfg(test)]
     pub(crate) fn divert(&self, entry: &PartitionEntry) {

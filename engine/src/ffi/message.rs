@@ -7,6 +7,7 @@ use std::slice;
 
 use rdkafka_sys as sys;
 
+use super::list::PartitionEntry;
 use super::{error_name, error_text};
 
 /// A record, or an error, that librdkafka put on a queue. Freed on drop.
@@ -56,6 +57,17 @@ impl Message {
 
     pub(crate) fn partition(&self) -> i32 {
         self.raw().partition
+    }
+
+    /// Where a fetch failed: the partition's next offset that was not fetched. `None` for records and
+    /// for errors of the client's own, after which it does not fetch on by itself.
+    pub(crate) fn failed_fetch(&self) -> Option<(PartitionEntry, i64)> {
+        let raw = self.raw();
+        // The client's own codes end at -100; of the brokers' the unknown one is -1.
+        let by_broker = raw.err as i32 > sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__END as i32;
+        let known = by_broker && raw.partition >= 0 && raw.offset >= 0;
+        let topic = self.topic().filter(|_| known)?.to_owned();
+        Some((PartitionEntry { topic, partition: raw.partition }, raw.offset))
     }
 
     /// Identifies the topic object while this message lives.

@@ -13,6 +13,7 @@ use crate::summary::Audit;
 mod findings;
 mod intervals;
 mod partition;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +41,7 @@ pub struct AuditReport {
 pub fn audit(header: &Header, events: &[&Event]) -> AuditReport {
     let mut run = Run::default();
     for event in events {
-        run.take(&event.body);
+        run.take(event.t_ns, &event.body);
     }
     run.finish(header)
 }
@@ -51,6 +52,8 @@ struct Run {
     lives: BTreeMap<u32, Life>,
     flaws: Vec<String>,
     finished: bool,
+    /// When the first fault began that may take partitions from their owners.
+    disrupted_ns: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +62,18 @@ struct Life {
     returned_ns: u64,
     processed: Option<u64>,
     assignments: BTreeMap<(String, u32), u32>,
+    /// Commits without an answer so far.
+    sent: BTreeMap<u64, Vec<(String, u32, i64)>>,
     polls_said: Option<u64>,
+    /// A fault killed it.
+    killed: bool,
 }
 
+/// Kinds of faults that take nobody's partitions away and no commit back.
+const HARMLESS: [&str; 1] = ["topic_fetch_errors"];
+
 impl Run {
-    fn take(&mut self, body: &Body) {
+    fn take(&mut self, t_ns: u64, body: &Body) {
         match body {
             Body::Produced { topic, partition, first_offset, count, first_id, .. } => {
                 let end = first_offset.saturating_add_unsigned(*count);
@@ -81,6 +91,13 @@ impl Run {
                 let committed = committed_known.then_some(committed.unwrap_or(0));
                 self.partition(topic, *partition).broker = Some(Final { log_start: *log_start, committed });
             }
+            Body::WorkerExited { life, by_fault: true, .. } => {
+                self.lives.entry(*life).or_default().killed = true;
+                self.disrupted_ns.get_or_insert(t_ns);
+            }
+            Body::Fault { kind, begins: true, .. } if !HARMLESS.contains(&kind.as_str()) => {
+                self.disrupted_ns.get_or_insert(t_ns);
+            }
             Body::Flaw { what } => self.flaws.push(what.clone()),
             Body::RunEnded { outcome } => self.finished = *outcome == Outcome::Finished,
             _ => {}
@@ -94,9 +111,25 @@ impl Run {
     fn line(&mut self, number: u32, line: &WorkerLine) {
         let life = self.lives.entry(number).or_default();
         match line {
-            WorkerLine::Assigned { partitions, .. } => {
+            WorkerLine::Assigned { partitions, t_ns, .. } => {
                 for owned in partitions {
-                    *life.assignments.entry((owned.topic.clone(), owned.partition)).or_default() += 1;
+                    let key = (owned.topic.clone(), owned.partition);
+                    let count = life.assignments.entry(key.clone()).or_default();
+                    *count += 1;
+                    let tenure = &mut self.partitions.entry(key).or_default().tenure;
+                    tenure.assigned.push((*t_ns, number, *count));
+                }
+            }
+            WorkerLine::CommitSent { id, offsets, .. } => {
+                let offsets = offsets.iter().map(|o| (o.topic.clone(), o.partition, o.offset)).collect();
+                life.sent.insert(*id, offsets);
+            }
+            WorkerLine::CommitResult { id, t_ns, error } => {
+                // Of a request with an error some partitions may have been taken: nobody knows which.
+                let sent = life.sent.remove(id).filter(|_| error.is_none());
+                for (topic, partition, offset) in sent.unwrap_or_default() {
+                    let tenure = &mut self.partitions.entry((topic, partition)).or_default().tenure;
+                    tenure.acknowledged.push((*t_ns, offset));
                 }
             }
             WorkerLine::Processed { seq, .. } => life.processed = life.processed.max(Some(*seq)),
@@ -130,6 +163,7 @@ impl Run {
                         life: number,
                         assignment,
                         seq: *seq,
+                        t_ns: *t_return_ns,
                         processed: false,
                     });
                 }
@@ -145,18 +179,25 @@ impl Run {
                     "life {number} says it made {said} polls, the log has {}: its last lines are missing",
                     life.seq
                 )),
-                None if self.finished => {
+                None if self.finished && !life.killed => {
                     self.flaws.push(format!("life {number} ended without its closing line"));
                 }
                 _ => {}
             }
         }
         let circumstances = Circumstances {
-            processing_known: self.lives.values().all(|life| life.processed.is_some() || life.seq == 0),
-            stopped_cleanly: self.lives.values().next_back().is_some_and(|life| life.polls_said.is_some()),
+            processing_known: self
+                .lives
+                .values()
+                .all(|life| life.processed.is_some() || life.seq == 0 || life.killed),
+            stopped_cleanly: self.lives.values().any(|life| !life.killed)
+                && self.lives.values().all(|life| life.killed || life.polls_said.is_some()),
+            disrupted_ns: self.disrupted_ns,
         };
         let mut report = AuditReport::default();
         let mut findings = Findings::default();
+        report.audit.commits_unknown =
+            self.lives.values().filter(|life| life.killed).map(|life| life.sent.len() as u64).sum();
         let mut commits_known = circumstances.processing_known;
         for ((topic, number), partition) in &mut self.partitions {
             for delivery in &mut partition.delivered {

@@ -246,8 +246,6 @@ pub struct Header {
     pub demonstrates: Vec<GateFacts>,
     /// Expressions that decide.
     pub gates: Vec<GateFacts>,
-    /// The scenario has faults that make repeated deliveries legal.
-    pub duplicates_legal: bool,
     /// Processes of the consumer at the start.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub instances: u32,

@@ -179,6 +179,9 @@ fn counts(report: &AuditReport) -> impl Iterator<Item = (String, f64)> {
         lost,
         undelivered,
         duplicated,
+        redelivered,
+        uncommitted_at_loss,
+        commits_unknown: _,
         out_of_order,
         committed_past_gap,
         committed_behind,
@@ -190,6 +193,8 @@ fn counts(report: &AuditReport) -> impl Iterator<Item = (String, f64)> {
         ("lost", lost),
         ("undelivered", undelivered),
         ("duplicated", duplicated),
+        ("redelivered", redelivered),
+        ("uncommitted_at_loss", uncommitted_at_loss),
         ("out_of_order", out_of_order),
         ("committed_past_gap", committed_past_gap),
         ("committed_behind", committed_behind),
@@ -208,6 +213,9 @@ fn total(reports: &[AuditReport], runs: u32) -> Audit {
         total.lost += audit.lost;
         total.undelivered += audit.undelivered;
         total.duplicated += audit.duplicated;
+        total.redelivered += audit.redelivered;
+        total.uncommitted_at_loss += audit.uncommitted_at_loss;
+        total.commits_unknown += audit.commits_unknown;
         total.out_of_order += audit.out_of_order;
         total.committed_past_gap += audit.committed_past_gap;
         total.committed_behind += audit.committed_behind;

@@ -78,8 +78,19 @@ pub struct Audit {
     pub lost: u64,
     /// Acknowledged and never delivered otherwise: a restart would deliver it.
     pub undelivered: u64,
-    /// Delivered more than once in the group.
+    /// Delivered more than once in the group, though nothing excuses it.
     pub duplicated: u64,
+    /// Delivered again because a fault had taken the partition from its owner before the offset was
+    /// committed.
+    #[serde(default)]
+    pub redelivered: u64,
+    /// Delivered and not acknowledged as committed whenever a fault had a partition change hands:
+    /// what a correct consumer delivers again at most.
+    #[serde(default)]
+    pub uncommitted_at_loss: u64,
+    /// Commits, not records, whose outcome nobody knows: their worker was killed.
+    #[serde(default)]
+    pub commits_unknown: u64,
     /// Offset not increasing within one process, partition and assignment generation.
     pub out_of_order: u64,
     /// The committed offset lies beyond the first unprocessed record.

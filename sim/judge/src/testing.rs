@@ -50,7 +50,6 @@ impl Log {
             modes: Vec::new(),
             demonstrates: Vec::new(),
             gates: Vec::new(),
-            duplicates_legal: false,
             instances: 1,
         };
         let mut log = Self {

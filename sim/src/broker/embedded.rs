@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairpoll_judge::manifest::BrokerFacts;
 
 use super::mock::{Order, Reply};
-use super::{BrokerError, Endpoint, TopicSpec};
+use super::{BrokerError, BrokerFault, Endpoint, TopicSpec};
 use crate::run::posix;
 
 /// A mock cluster answers in a millisecond; a loaded machine takes longer to start a process.
@@ -95,16 +95,17 @@ impl Embedded {
     }
 
     pub(super) fn create_topics(&mut self, topics: &[TopicSpec]) -> Result<(), BrokerError> {
-        // Node 1 leads everything but the topics that shall be able to fail alone.
-        let mut next_own = 2;
-        for topic in topics {
-            let leader = if topic.own_leader {
+        let alone = topics.iter().filter(|topic| topic.own_leader).count();
+        let shared = self.nodes.saturating_sub(u32::try_from(alone).unwrap_or(u32::MAX)).max(1);
+        let mut next_own = shared + 1;
+        for (number, topic) in (0..).zip(topics) {
+            let leaders = if topic.own_leader {
                 next_own += 1;
-                next_own - 1
+                vec![next_own - 1; topic.partitions as usize]
             } else {
-                1
+                (0..topic.partitions).map(|partition| 1 + (number + partition) % shared).collect()
             };
-            let order = Order::CreateTopic { name: topic.name.clone(), partitions: topic.partitions, leader };
+            let order = Order::CreateTopic { name: topic.name.clone(), leaders };
             self.done(&order).map_err(|error| BrokerError::Topic {
                 topic: topic.name.clone(),
                 reason: error.to_string(),
@@ -113,8 +114,30 @@ impl Embedded {
         Ok(())
     }
 
-    pub(super) fn fault(&mut self, begins: bool, topic: &str) -> Result<(), BrokerError> {
-        self.done(&Order::FailFetches { topic: topic.to_owned(), fail: begins })
+    pub(super) fn fault(&mut self, fault: &BrokerFault, begins: bool) -> Result<(), BrokerError> {
+        match fault {
+            BrokerFault::FetchErrors { topic } => {
+                self.done(&Order::FailFetches { topic: topic.clone(), fail: begins })
+            }
+            BrokerFault::CommitErrors => self.done(&Order::FailCommits { fail: begins }),
+            BrokerFault::Down { node } => self.done(&Order::NodeDown { node: *node, down: begins }),
+            BrokerFault::Slow { node, latency_ms } => {
+                self.done(&Order::Latency { node: *node, ms: if begins { *latency_ms } else { 0 } })
+            }
+            BrokerFault::LeaderMoved { .. } | BrokerFault::CoordinatorMoved { .. } if !begins => Ok(()),
+            BrokerFault::LeaderMoved { topic, node } => {
+                self.done(&Order::MoveLeader { topic: topic.clone(), node: *node })
+            }
+            BrokerFault::CoordinatorMoved { groups, node } => groups.iter().try_for_each(|group| {
+                self.done(&Order::MoveCoordinator { group: group.clone(), node: *node })
+            }),
+            BrokerFault::TopicDeleted { .. } | BrokerFault::Retention { .. } => {
+                Err(BrokerError::Unsupported(format!(
+                    "the fault {} needs a real Kafka: run with --broker container",
+                    fault.name()
+                )))
+            }
+        }
     }
 
     pub(super) fn is_alive(&self) -> bool {

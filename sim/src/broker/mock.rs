@@ -5,7 +5,7 @@
 
 mod cluster;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit_code::ExitCode;
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Request};
 
 /// What the harness asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +24,20 @@ use self::cluster::Cluster;
 pub(super) enum Order {
     /// First order, once.
     Start { nodes: u32 },
-    /// A new topic, all its partitions led by one node (1, 2, …).
-    CreateTopic { name: String, partitions: u32, leader: u32 },
+    /// A new topic with as many partitions as leaders, each led by a node (1, 2, …).
+    CreateTopic { name: String, leaders: Vec<u32> },
     /// From now on every fetch at the topic's leader is answered with an error, or none is.
     FailFetches { topic: String, fail: bool },
+    /// From now on every commit is answered with an error, or none is.
+    FailCommits { fail: bool },
+    /// A node refuses and drops connections, or takes them again.
+    NodeDown { node: u32, down: bool },
+    /// Every answer of a node (none: of all) takes so much longer, ms.
+    Latency { node: Option<u32>, ms: u32 },
+    /// Another node leads all partitions of a topic.
+    MoveLeader { topic: String, node: u32 },
+    /// Another node coordinates a group.
+    MoveCoordinator { group: String, node: u32 },
 }
 
 /// What the broker answers.
@@ -60,8 +70,9 @@ pub fn serve() -> ExitCode {
 #[derive(Default)]
 struct State {
     cluster: Option<Arc<Cluster>>,
-    leaders: BTreeMap<String, u32>,
+    leaders: BTreeMap<String, Vec<u32>>,
     failing: BTreeMap<String, Failing>,
+    failing_commits: Option<Failing>,
 }
 
 impl State {
@@ -76,30 +87,63 @@ impl State {
                 self.cluster = Some(Arc::new(cluster));
                 Ok(reply)
             }
-            Order::CreateTopic { name, partitions, leader } => {
+            Order::CreateTopic { name, leaders } => {
                 let cluster = self.cluster.as_ref().ok_or("not started")?;
                 if self.leaders.contains_key(&name) {
                     return Err("it exists".to_owned());
                 }
-                cluster.create_topic(&name, partitions, leader)?;
-                self.leaders.insert(name, leader);
+                cluster.create_topic(&name, &leaders)?;
+                self.leaders.insert(name, leaders);
                 Ok(Reply::Done)
             }
             Order::FailFetches { topic, fail } => {
                 let cluster = self.cluster.as_ref().ok_or("not started")?;
-                let leader = *self.leaders.get(&topic).ok_or_else(|| format!("there is no topic {topic}"))?;
+                let leaders = self.leaders.get(&topic).ok_or_else(|| format!("there is no topic {topic}"))?;
+                let nodes: BTreeSet<u32> = leaders.iter().copied().collect();
                 if fail {
-                    self.failing.entry(topic).or_insert_with(|| Failing::begin(Arc::clone(cluster), leader));
+                    let begin = || Failing::begin(Arc::clone(cluster), nodes, Request::Fetch);
+                    self.failing.entry(topic).or_insert_with(begin);
                 } else {
                     self.failing.remove(&topic);
                 }
+                Ok(Reply::Done)
+            }
+            Order::FailCommits { fail } => {
+                let cluster = self.cluster.as_ref().ok_or("not started")?;
+                self.failing_commits =
+                    fail.then(|| Failing::begin(Arc::clone(cluster), cluster.nodes(), Request::Commit));
+                Ok(Reply::Done)
+            }
+            Order::NodeDown { node, down } => {
+                self.cluster.as_ref().ok_or("not started")?.set_down(node, down)?;
+                Ok(Reply::Done)
+            }
+            Order::Latency { node, ms } => {
+                let cluster = self.cluster.as_ref().ok_or("not started")?;
+                for node in node.map_or_else(|| cluster.nodes(), |node| BTreeSet::from([node])) {
+                    cluster.set_latency(node, ms)?;
+                }
+                Ok(Reply::Done)
+            }
+            Order::MoveLeader { topic, node } => {
+                let cluster = self.cluster.as_ref().ok_or("not started")?;
+                let leaders =
+                    self.leaders.get_mut(&topic).ok_or_else(|| format!("there is no topic {topic}"))?;
+                for (partition, leader) in (0..).zip(leaders.iter_mut()) {
+                    cluster.set_leader(&topic, partition, node)?;
+                    *leader = node;
+                }
+                Ok(Reply::Done)
+            }
+            Order::MoveCoordinator { group, node } => {
+                self.cluster.as_ref().ok_or("not started")?.set_coordinator(&group, node)?;
                 Ok(Reply::Done)
             }
         }
     }
 }
 
-/// Keeps a node's fetches failing until it is dropped. The mock has no switch for that, only a
+/// Keeps requests of a kind failing at some nodes until it is dropped. The mock has no switch for that, only a
 /// stack of errors for the next requests, so the stack is kept filled.
 struct Failing {
     end: Arc<AtomicBool>,
@@ -113,16 +157,21 @@ const STACK: usize = 2;
 const REFILL: Duration = Duration::from_millis(10);
 
 impl Failing {
-    fn begin(cluster: Arc<Cluster>, node: u32) -> Self {
+    fn begin(cluster: Arc<Cluster>, nodes: BTreeSet<u32>, request: Request) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let (wake, woken) = mpsc::channel::<()>();
         let ended = Arc::clone(&end);
         // Before the order is answered: from now on the fault is there.
-        cluster.fail_fetches(node, STACK);
+        let refill = move || {
+            for node in &nodes {
+                let waiting = cluster.pending_errors(*node, request);
+                cluster.fail(*node, request, STACK.saturating_sub(waiting));
+            }
+        };
+        refill();
         let thread = thread::spawn(move || {
             while !ended.load(Ordering::Acquire) {
-                let waiting = cluster.pending_errors(node);
-                cluster.fail_fetches(node, STACK.saturating_sub(waiting));
+                refill();
                 let _ = woken.recv_timeout(REFILL);
             }
         });

@@ -11,11 +11,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
-use crate::broker::{self, Broker, BrokerError, Containers, FitError, TopicSpec};
+use crate::broker::{self, Broker, BrokerError, BrokerFault, Containers, FitError, TopicSpec};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
 use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
-use crate::scenario::Scenario;
+use crate::scenario::{Fault, FaultKind, Scenario};
 
 // Reading a backlog back takes a second per million records; a broker that answers at all is
 // through long before.
@@ -33,6 +33,8 @@ pub(crate) struct BrokerStage {
     ports: BTreeSet<u16>,
     /// Members of the group come and go without a word.
     membership_faults: bool,
+    /// The groups that commit.
+    groups: Vec<String>,
     broker: Broker,
 }
 
@@ -46,13 +48,18 @@ impl BrokerStage {
         sink: &EventSink,
     ) -> Result<(Self, BrokerFacts), StageError> {
         let loads = topic_loads(part.scenario, &part.prefix);
-        let failing: BTreeSet<&str> =
-            part.scenario.faults.iter().filter_map(|fault| fault.topic.as_deref()).collect();
+        let failing: BTreeSet<&str> = part
+            .scenario
+            .faults
+            .iter()
+            .filter(|fault| fault.kind == FaultKind::TopicFetchErrors)
+            .filter_map(|fault| fault.topic.as_deref())
+            .collect();
         let mut broker = match choice {
             BrokerChoice::Embedded => {
-                // A topic that shall fail is led by a node of its own.
-                let nodes = 1 + u32::try_from(failing.len()).unwrap_or(u32::MAX);
-                Broker::start_embedded(nodes.max(part.scenario.broker.nodes))?
+                // A topic that shall fail is led by a node of its own, behind the scenario's.
+                let alone = u32::try_from(failing.len()).unwrap_or(u32::MAX);
+                Broker::start_embedded(part.scenario.broker.nodes.saturating_add(alone))?
             }
             BrokerChoice::Container { .. } => {
                 Broker::Container(containers.lend(part.scenario.broker.nodes, properties)?)
@@ -71,13 +78,60 @@ impl BrokerStage {
             own_leader: failing.contains(load.name.as_str()),
         };
         let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
-        broker.own_groups(groups.into_iter().collect());
+        let groups: Vec<String> = groups.into_iter().collect();
+        broker.own_groups(groups.clone());
         broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
         let membership_faults = part.scenario.has_membership_faults();
-        Ok((Self { live: None, producer, loads, ports, membership_faults, broker }, facts))
+        Ok((Self { live: None, producer, loads, ports, membership_faults, groups, broker }, facts))
+    }
+
+    /// A scenario's fault in the broker's names; `None` where it is not the broker's.
+    fn broker_fault(&self, fault: &Fault) -> Result<Option<BrokerFault>, StageError> {
+        let lacks = |key: &str| StageError {
+            what: format!(
+                "the fault {} lacks its {key}, or names one that does not exist",
+                fault.kind.name()
+            ),
+            exit: ExitCode::Usage,
+        };
+        let load = || {
+            let name = fault.topic.as_deref().ok_or_else(|| lacks("topic"))?;
+            self.loads.iter().find(|load| load.name == name).ok_or_else(|| lacks("topic"))
+        };
+        let topic = || load().map(|load| load.kafka_name.clone());
+        let node = || fault.node.ok_or_else(|| lacks("node"));
+        Ok(Some(match fault.kind {
+            FaultKind::TopicFetchErrors => BrokerFault::FetchErrors { topic: topic()? },
+            FaultKind::CommitErrors => BrokerFault::CommitErrors,
+            FaultKind::BrokerDown => BrokerFault::Down { node: node()? },
+            FaultKind::SlowBroker => BrokerFault::Slow {
+                node: fault.node,
+                latency_ms: fault.latency_ms.ok_or_else(|| lacks("latency_ms"))?,
+            },
+            FaultKind::LeaderMoved => BrokerFault::LeaderMoved { topic: topic()?, node: node()? },
+            FaultKind::CoordinatorMoved => {
+                BrokerFault::CoordinatorMoved { groups: self.groups.clone(), node: node()? }
+            }
+            FaultKind::TopicDeleted => BrokerFault::TopicDeleted { topic: topic()? },
+            FaultKind::RetentionOvertakes => {
+                let load = load()?;
+                let totals = self.producer.produced_totals();
+                let half = |partition| {
+                    let end = totals.get(&(load.name.clone(), partition)).copied().unwrap_or(0);
+                    (load.kafka_name.clone(), partition, end / 2)
+                };
+                BrokerFault::Retention { before: (0..load.partitions).map(half).collect() }
+            }
+            FaultKind::TopicCreated
+            | FaultKind::TopicWidened
+            | FaultKind::ConsumerKilled
+            | FaultKind::ConsumerFrozen
+            | FaultKind::InstanceJoins
+            | FaultKind::InstanceLeaves => return Ok(None),
+        }))
     }
 }
 
@@ -123,14 +177,11 @@ impl Stage for BrokerStage {
         }
     }
 
-    fn fault(&mut self, fault: &crate::scenario::Fault, begins: bool) -> Result<(), StageError> {
-        let Some(name) = &fault.topic else { return Ok(()) };
-        let load = self.loads.iter().find(|load| load.name == *name);
-        let load = load.ok_or_else(|| StageError {
-            what: format!("a fault names the topic `{name}`, which the scenario does not have"),
-            exit: ExitCode::Usage,
-        })?;
-        Ok(self.broker.fault(begins, &load.kafka_name)?)
+    fn fault(&mut self, fault: &Fault, begins: bool) -> Result<(), StageError> {
+        match self.broker_fault(fault)? {
+            Some(fault) => Ok(self.broker.fault(&fault, begins)?),
+            None => Ok(()),
+        }
     }
 
     fn check(&mut self) -> Result<(), StageError> {

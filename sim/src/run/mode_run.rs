@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fairpoll_judge::event::{Body, Origin, Outcome, Phase};
 
 use super::crew::{Crew, Recipe};
-use super::faults::FaultSchedule;
+use super::fault_schedule::FaultSchedule;
 use super::life::{Purpose, Trouble};
 use super::progress::RunProgress;
 use super::spec::Part;

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::problem::Problem;
-use super::suggest::remedy;
 use super::tree::{Node, Value};
-use super::{BacklogSize, FaultKind, ModeKind, Scenario};
+use super::{BacklogSize, ModeKind, Scenario};
 
 /// A record's id holds 16 bits each for topic and partition; 0 is no topic.
 const TOPICS_MAX: u64 = 0xFFFE;
@@ -207,22 +206,7 @@ impl Check<'_> {
     }
 
     fn faults(&mut self) {
-        let plans = self.scenario.topics_expanded();
-        let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        for (fault, node) in self.scenario.faults.iter().zip(items(self.tree, "faults")) {
-            match (&fault.topic, fault.kind) {
-                (Some(topic), _) if !names.contains(&topic.as_str()) => {
-                    let message = format!("the fault concerns `{topic}`, and there is no such topic");
-                    let problem = Problem::new(place(node, "topic"), message, "no such topic");
-                    self.problems.push(problem.help(remedy(topic, &names)));
-                }
-                (None, FaultKind::TopicFetchErrors) => {
-                    let message = "`topic_fetch_errors` needs the `topic` that it concerns";
-                    self.problems.push(Problem::new(place(node, "kind"), message, "of which topic?"));
-                }
-                _ => {}
-            }
-        }
+        self.problems.extend(super::faults::problems(self.scenario, items(self.tree, "faults")));
     }
 }
 

@@ -71,7 +71,6 @@ impl Scenario {
                 .collect(),
             demonstrates: self.demonstrates.iter().map(gate).collect(),
             gates: self.gates.iter().map(gate).collect(),
-            duplicates_legal: self.faults.iter().any(|fault| fault.kind.makes_duplicates_legal()),
             instances: self.consumer.instances,
         }
     }
@@ -97,14 +96,5 @@ impl Scenario {
             value_bytes: Some(plan.value_bytes),
             deliverable: !fails_for_good,
         }
-    }
-}
-
-impl FaultKind {
-    /// Whether a correct consumer may deliver records twice because of it. Fetch errors take
-    /// nobody's partitions away, so nothing may come twice.
-    #[must_use]
-    pub fn makes_duplicates_legal(self) -> bool {
-        !matches!(self, Self::TopicFetchErrors)
     }
 }

@@ -34,6 +34,19 @@ impl Intervals {
         Self::union(again)
     }
 
+    /// With one range more. Cheap where it follows the last one, as deliveries do.
+    pub(super) fn with(mut self, start: i64, end: i64) -> Self {
+        match self.0.last_mut() {
+            Some(last) if last.0 <= start && start <= last.1 => last.1 = last.1.max(end),
+            Some(last) if last.1 < start && start < end => self.0.push((start, end)),
+            _ => {
+                self.0.push((start, end));
+                return Self::union(self.0);
+            }
+        }
+        self
+    }
+
     /// What is in `self` and not in `other`.
     pub(super) fn without(&self, other: &Self) -> Self {
         let mut left = Vec::new();

@@ -5,6 +5,7 @@ use crate::summary::Audit;
 
 use super::findings::{Finding, Findings, offsets};
 use super::intervals::Intervals;
+use super::repeats::{self, Repeats, Tenure};
 
 /// Records that the broker acknowledged: offsets `start..end`, ids from `first_id` on.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) struct Delivery {
     /// How many assignments of the partition this life had seen.
     pub(super) assignment: u32,
     pub(super) seq: u64,
+    /// When its poll returned.
+    pub(super) t_ns: u64,
     pub(super) processed: bool,
 }
 
@@ -41,6 +44,7 @@ pub(super) struct Partition {
     pub(super) produced: Vec<Batch>,
     /// In the order of delivery, life by life.
     pub(super) delivered: Vec<Delivery>,
+    pub(super) tenure: Tenure,
     pub(super) broker: Option<Final>,
 }
 
@@ -62,8 +66,11 @@ impl std::fmt::Display for Name<'_> {
 pub(super) struct Circumstances {
     /// The worker said what it processed.
     pub(super) processing_known: bool,
-    /// The last life stopped as it should: what it processed is to be committed.
+    /// Every life that was there at the end stopped as it should: what it processed is to be
+    /// committed.
     pub(super) stopped_cleanly: bool,
+    /// From when on a fault may have taken partitions from their owners.
+    pub(super) disrupted_ns: Option<u64>,
 }
 
 impl Partition {
@@ -81,7 +88,8 @@ impl Partition {
         let spans = || self.delivered.iter().map(|delivery| (delivery.start, delivery.end));
         let delivered = Intervals::union(spans().collect());
         self.missing(name, facts, &produced.without(&delivered), audit, findings);
-        self.repeated(name, &Intervals::repeated(spans().collect()).and(&produced), audit, findings);
+        let repeats = repeats::repeats(&self.delivered, &self.tenure, circumstances.disrupted_ns);
+        self.repeated(name, &repeats, &produced, audit, findings);
         self.order(name, audit, findings);
         self.payloads(name, audit, findings);
         if circumstances.processing_known {
@@ -147,8 +155,18 @@ impl Partition {
         }
     }
 
-    fn repeated(&self, name: Name<'_>, again: &Intervals, audit: &mut Audit, findings: &mut Findings) {
+    fn repeated(
+        &self,
+        name: Name<'_>,
+        repeats: &Repeats,
+        produced: &Intervals,
+        audit: &mut Audit,
+        findings: &mut Findings,
+    ) {
+        let again = repeats.duplicated.and(produced);
         audit.duplicated += again.count();
+        audit.redelivered += repeats.redelivered;
+        audit.uncommitted_at_loss += repeats.uncommitted;
         for &(start, end) in again.ranges() {
             findings.add(Finding::Duplicated, || {
                 // The polls of the first offset; of a long stretch others may follow.

@@ -120,19 +120,27 @@ fn the_auditor_fails_a_scenario_without_any_gate() {
 }
 
 #[test]
-fn legal_duplicates_fail_nothing() {
-    let mut log = two_modes();
-    log.events.retain(|event| {
-        !matches!(event.body, Body::RunEnded { .. }) || event.mode.as_deref() != Some("fair")
-    });
-    log.assign(200, 2);
-    log.poll(200, 210, &[("sensor", 0, 3, 2)]);
-    log.bye(220);
-    log.emit(Body::RunEnded { outcome: Outcome::Finished });
-    assert_eq!(summary(&log).verdict, Verdict::Fail);
-    log.header.duplicates_legal = true;
-    let legal = summary(&log);
-    assert_eq!((legal.verdict, legal.audit["fair"].duplicated), (Verdict::Pass, 2), "{:?}", legal.reasons);
+fn what_a_fault_has_delivered_again_fails_nothing() {
+    let repeated = |fault: Option<&str>| {
+        let mut log = two_modes();
+        log.events.retain(|event| {
+            !matches!(event.body, Body::RunEnded { .. }) || event.mode.as_deref() != Some("fair")
+        });
+        if let Some(kind) = fault {
+            let kind = kind.to_owned();
+            log.emit(Body::Fault { kind, topic: None, node: None, life: None, begins: true });
+        }
+        log.assign(200, 2);
+        log.poll(200, 210, &[("sensor", 0, 3, 2)]);
+        log.bye(220);
+        log.emit(Body::RunEnded { outcome: Outcome::Finished });
+        let summary = summary(&log);
+        let audit = &summary.audit["fair"];
+        (summary.verdict, audit.duplicated, audit.redelivered)
+    };
+    assert_eq!(repeated(None), (Verdict::Fail, 2, 0));
+    assert_eq!(repeated(Some("topic_fetch_errors")), (Verdict::Fail, 2, 0));
+    assert_eq!(repeated(Some("coordinator_moved")), (Verdict::Pass, 0, 2));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Reasons {
             None => self.breaks(mode, format!("{what} has no end in the log")),
         }
         let complete = matches!(run.outcome, Some(Outcome::Finished | Outcome::Deadline));
-        for (name, count) in faults(audit, complete, header.duplicates_legal) {
+        for (name, count) in faults(audit, complete) {
             let finding = audit.findings.iter().find(|finding| finding.starts_with(name));
             let example = finding.map(|finding| format!(", for example: {finding}")).unwrap_or_default();
             self.failures.push(format!("{what}: {count} records {name}{example}"));
@@ -123,11 +123,11 @@ impl Reasons {
 
 /// What the auditor's counts accuse the consumer of, by the findings' names. Of a run that broke
 /// off, records may be missing because their lines are.
-fn faults(audit: &Audit, complete: bool, duplicates_legal: bool) -> Vec<(&'static str, u64)> {
+fn faults(audit: &Audit, complete: bool) -> Vec<(&'static str, u64)> {
     let always = [
         ("corrupted", audit.corrupted),
         ("out of order", audit.out_of_order),
-        ("duplicated", if duplicates_legal { 0 } else { audit.duplicated }),
+        ("duplicated", audit.duplicated),
     ];
     let if_complete = [
         ("lost", audit.lost),

@@ -133,10 +133,30 @@ pub(super) fn audit_counts(audit: &Audit) -> [(&'static str, u64); 8] {
 fn audit_line(audit: &Audit) -> String {
     let counts: Vec<String> =
         audit_counts(audit).iter().map(|(name, count)| format!("{name} {count}")).collect();
-    if audit_counts(audit).iter().all(|(_, count)| *count == 0) {
+    let line = if audit_counts(audit).iter().all(|(_, count)| *count == 0) {
         "nothing lost, undelivered, duplicated, out of order, committed past a gap or behind, corrupted"
             .to_owned()
     } else {
         counts.join(", ")
+    };
+    match after_faults(audit) {
+        Some(more) => format!("{line}; {more}"),
+        None => line,
     }
+}
+
+/// What faults made a correct consumer do.
+pub(super) fn after_faults(audit: &Audit) -> Option<String> {
+    let Audit { redelivered, uncommitted_at_loss, commits_unknown, .. } = audit;
+    if *uncommitted_at_loss == 0 && *redelivered == 0 && *commits_unknown == 0 {
+        return None;
+    }
+    let unknown = match commits_unknown {
+        0 => String::new(),
+        1 => ", the outcome of 1 commit is unknown".to_owned(),
+        many => format!(", the outcomes of {many} commits are unknown"),
+    };
+    Some(format!(
+        "redelivered {redelivered} of {uncommitted_at_loss} uncommitted when faults took them{unknown}"
+    ))
 }

@@ -1,5 +1,6 @@
 //! librdkafka's mock cluster behind safe calls.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::thread;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka_sys as sys;
 
-/// Kafka's number of the fetch request.
+// Kafka's numbers of requests.
 const FETCH: i16 = 1;
+const OFFSET_COMMIT: i16 = 8;
 
 /// The lowest that Kafka takes by default.
 const SESSION_TIMEOUT_MS: i32 = 6_000;
@@ -61,54 +63,121 @@ impl Cluster {
             .into_owned()
     }
 
-    pub(super) fn create_topic(&self, name: &str, partitions: u32, leader: u32) -> Result<(), String> {
-        let name = CString::new(name).map_err(|error| error.to_string())?;
-        let partitions = i32::try_from(partitions).map_err(|error| error.to_string())?;
-        let leader = i32::try_from(leader).map_err(|error| error.to_string())?;
+    /// Its brokers: 1, 2, ….
+    pub(super) fn nodes(&self) -> BTreeSet<u32> {
+        (1..=self.nodes.unsigned_abs()).collect()
+    }
+
+    pub(super) fn create_topic(&self, name: &str, leaders: &[u32]) -> Result<(), String> {
+        let c_name = CString::new(name).map_err(|error| error.to_string())?;
+        let partitions = i32::try_from(leaders.len()).map_err(|error| error.to_string())?;
         // SAFETY: cluster and name are valid; the name is copied.
-        check(unsafe { sys::rd_kafka_mock_topic_create(self.raw, name.as_ptr(), partitions, 1) })?;
+        check(unsafe { sys::rd_kafka_mock_topic_create(self.raw, c_name.as_ptr(), partitions, 1) })?;
         breathe();
         if self.nodes == 1 {
             // Nobody else can lead.
             return Ok(());
         }
-        for partition in 0..partitions {
-            // SAFETY: as above.
-            check(unsafe {
-                sys::rd_kafka_mock_partition_set_leader(self.raw, name.as_ptr(), partition, leader)
-            })?;
-            breathe();
-        }
+        (0..).zip(leaders).try_for_each(|(partition, leader)| self.set_leader(name, partition, *leader))
+    }
+
+    pub(super) fn set_leader(&self, topic: &str, partition: i32, node: u32) -> Result<(), String> {
+        let topic = CString::new(topic).map_err(|error| error.to_string())?;
+        let node = self.node(node)?;
+        // SAFETY: cluster and name are valid; the name is copied.
+        check(unsafe { sys::rd_kafka_mock_partition_set_leader(self.raw, topic.as_ptr(), partition, node) })?;
+        breathe();
         Ok(())
     }
 
-    /// The node answers so many of its next fetches with UNKNOWN_SERVER_ERROR. librdkafka reports
-    /// it to the application and tries again after `fetch.error.backoff.ms`; leader changes and
-    /// missing topics it keeps to itself, and after a failed authorization it waits ten times as
-    /// long, so that a fault would last longer than it was asked to.
-    pub(super) fn fail_fetches(&self, node: u32, times: usize) {
+    pub(super) fn set_coordinator(&self, group: &str, node: u32) -> Result<(), String> {
+        let group = CString::new(group).map_err(|error| error.to_string())?;
+        let node = self.node(node)?;
+        // SAFETY: cluster and names are valid; the names are copied.
+        check(unsafe {
+            sys::rd_kafka_mock_coordinator_set(self.raw, c"group".as_ptr(), group.as_ptr(), node)
+        })?;
+        breathe();
+        Ok(())
+    }
+
+    pub(super) fn set_down(&self, node: u32, down: bool) -> Result<(), String> {
+        let node = self.node(node)?;
+        // SAFETY: the cluster is valid.
+        check(unsafe {
+            if down {
+                sys::rd_kafka_mock_broker_set_down(self.raw, node)
+            } else {
+                sys::rd_kafka_mock_broker_set_up(self.raw, node)
+            }
+        })?;
+        breathe();
+        Ok(())
+    }
+
+    pub(super) fn set_latency(&self, node: u32, ms: u32) -> Result<(), String> {
+        let node = self.node(node)?;
+        let ms = i32::try_from(ms).map_err(|error| error.to_string())?;
+        // SAFETY: the cluster is valid.
+        check(unsafe { sys::rd_kafka_mock_broker_set_rtt(self.raw, node, ms) })?;
+        breathe();
+        Ok(())
+    }
+
+    fn node(&self, node: u32) -> Result<i32, String> {
+        let node = node.cast_signed();
+        if (1..=self.nodes).contains(&node) { Ok(node) } else { Err(format!("there is no node {node}")) }
+    }
+
+    /// The node answers so many of its next requests of a kind with an error.
+    pub(super) fn fail(&self, node: u32, request: Request, times: usize) {
         let no_delay: std::ffi::c_int = 0;
+        let (key, error) = request.key_and_error();
         for _ in 0..times {
             // SAFETY: the cluster is valid; one pair of error and delay follows the count of 1.
             unsafe {
                 sys::rd_kafka_mock_broker_push_request_error_rtts(
                     self.raw,
                     node.cast_signed(),
-                    FETCH,
+                    key,
                     1,
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN as std::ffi::c_int,
+                    error as std::ffi::c_int,
                     no_delay,
                 );
             }
         }
     }
 
-    /// Errors that still wait for a fetch.
-    pub(super) fn pending_errors(&self, node: u32) -> usize {
+    /// Errors that still wait for a request.
+    pub(super) fn pending_errors(&self, node: u32, request: Request) -> usize {
         let mut count = 0;
+        let (key, _) = request.key_and_error();
         // SAFETY: the cluster is valid, and `count` is a place for the result.
-        unsafe { sys::rd_kafka_mock_broker_error_stack_cnt(self.raw, node.cast_signed(), FETCH, &mut count) };
+        unsafe { sys::rd_kafka_mock_broker_error_stack_cnt(self.raw, node.cast_signed(), key, &mut count) };
         count
+    }
+}
+
+/// Requests that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// With UNKNOWN_SERVER_ERROR: librdkafka reports it to the application and tries again after
+    /// `fetch.error.backoff.ms`; leader changes and missing topics it keeps to itself, and after a
+    /// failed authorization it waits ten times as long, so that a fault would last longer than it
+    /// was asked to.
+    Fetch,
+    /// With COORDINATOR_LOAD_IN_PROGRESS, as after a coordinator has moved.
+    Commit,
+}
+
+impl Request {
+    fn key_and_error(self) -> (i16, sys::rd_kafka_resp_err_t) {
+        match self {
+            Self::Fetch => (FETCH, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN),
+            Self::Commit => {
+                (OFFSET_COMMIT, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS)
+            }
+        }
     }
 }
 
