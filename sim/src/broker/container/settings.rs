@@ -33,7 +33,7 @@ pub(super) const SUPERVISOR: &str = r#"
 state=/tmp/fairpoll; mkdir -p "$state"
 trap 'kill -9 -- "-$pid"; exit 143' TERM INT
 while :; do
-  while [ -e "$state/down" ]; do sleep 0.05; done
+  while [ -e "$state/down" ]; do : >"$state/idle"; sleep 0.05; done
   echo "fairpoll: starting the broker"
   setsid /etc/kafka/docker/run &
   pid=$!
@@ -44,11 +44,15 @@ while :; do
 done
 "#;
 
-/// Kills the broker of a container and keeps it down; says `down` when it is.
+/// Kills the broker of a container and keeps it down; says `down` when the supervisor has seen it:
+/// one that is told to come up before would take the death for an end.
 pub(super) const GO_DOWN: &str = r#"
-state=/tmp/fairpoll; pid=$(cat "$state/pid"); : >"$state/down"
-kill -9 -- "-$pid" 2>/dev/null
-while [ -e "/proc/$pid/fd/0" ]; do sleep 0.02; done
+state=/tmp/fairpoll
+rm -f "$state/idle"; : >"$state/down"
+until [ -e "$state/idle" ]; do
+  kill -9 -- "-$(cat "$state/pid")" 2>/dev/null
+  sleep 0.02
+done
 echo down
 "#;
 
