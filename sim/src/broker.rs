@@ -308,10 +308,22 @@ impl Broker {
         self.admin_mut("deleting records")?.delete_records(topic, partition, before)
     }
 
-    /// These consumer groups are the run's and go with its topics.
-    pub fn own_groups(&mut self, groups: Vec<String>) {
-        if let Ok(admin) = self.admin_mut("") {
-            admin.own_groups(groups);
+    /// These consumer groups are the run's and go with its topics. On the embedded broker node 1
+    /// coordinates them until a fault says otherwise.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub fn own_groups(&mut self, groups: Vec<String>) -> Result<(), BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.own_groups(&groups),
+            Self::Container(broker) => {
+                broker.admin_mut().own_groups(groups);
+                Ok(())
+            }
+            Self::External(broker) => {
+                broker.admin_mut().own_groups(groups);
+                Ok(())
+            }
         }
     }
 

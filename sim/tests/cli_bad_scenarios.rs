@@ -113,6 +113,35 @@ tells! {
         "faults: [{at_ms: 0, kind: topic_fetch_errors, topic: sensor-4}]\nstop:"
     );
     fault_without_its_topic: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_errors}]\nstop:");
+    fault_without_its_end: broken(
+        "stop:",
+        "broker: {nodes: 3}\nfaults: [{at_ms: 0, kind: broker_down, node: 2}]\nstop:"
+    );
+    fault_with_a_key_that_means_nothing: broken(
+        "stop:",
+        "faults: [{at_ms: 0, kind: commit_errors, topic: orders, for_ms: 100}]\nstop:"
+    );
+    fault_of_a_node_that_is_not_there: broken(
+        "stop:",
+        "broker: {nodes: 2}\nfaults: [{at_ms: 0, kind: broker_down, node: 3, for_ms: 100}]\nstop:"
+    );
+    fault_of_an_instance_that_is_not_there: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: consumer_killed, instance: 2}]\nstop:"
+    );
+    fault_that_no_broker_can_do: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: topic_widened, topic: orders, partitions: 6}]\nstop:"
+    );
+    faults_that_no_broker_can_do_together: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: topic_deleted, topic: orders}, {at_ms: 9, kind: commit_errors, for_ms: 9}]\nstop:"
+    );
+    fault_that_moves_a_topic_which_fails_alone: broken(
+        "stop:",
+        "broker: {nodes: 2}\nfaults: [{at_ms: 0, kind: topic_fetch_errors, topic: orders}, \
+         {at_ms: 9, kind: leader_moved, topic: orders, node: 2}]\nstop:"
+    );
     unknown_fault: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_error}]\nstop:");
     gate_with_an_unknown_metric: broken("fair.starved_polls_max", "fair.starved_pols_max");
     gate_with_an_unknown_mode: broken("fair.starved_polls_max", "fare.starved_polls_max");

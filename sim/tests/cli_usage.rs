@@ -42,6 +42,36 @@ fn options_of_the_container_broker_are_for_no_other() {
 }
 
 #[test]
+fn a_fault_that_the_broker_cannot_do_is_refused_before_anything_starts() {
+    // Nobody answers at this port: that is not what is complained about.
+    let elsewhere = &["--broker", "external", "--bootstrap-servers", "127.0.0.1:1"][..];
+    for (fault, options, message) in [
+        (
+            "{at_ms: 9, kind: topic_deleted, topic: orders}",
+            &[][..],
+            "fault 1 (topic_deleted) cannot be done on the embedded broker: run with --broker container",
+        ),
+        (
+            "{at_ms: 9, kind: commit_errors, for_ms: 9}",
+            elsewhere,
+            "fault 1 (commit_errors) cannot be done on the external broker: run with --broker embedded",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "schema_version: 1\nname: mine\npurpose: Breaks something.\ntopics: [{{name: orders, backlog: 9}}]\n\
+             modes: [fair]\nstop: {{when: drained, deadline_s: 9}}\nfaults: [{fault}]\ngates: []\n"
+        );
+        fs::write(folder.path().join("mine.yaml"), text).unwrap();
+        let output = fairpoll(&[&["run", "mine.yaml"], options].concat(), folder.path());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(message), "{told}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is written");
+    }
+}
+
+#[test]
 fn servers_are_not_for_the_container_broker() {
     let message =
         refused(&["run", "mine.yaml", "--broker", "container", "--bootstrap-servers", "127.0.0.1:1"]);

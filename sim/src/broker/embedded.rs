@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Set for every mode alike; engine defaults are judged on real brokers.
 const IMPOSED: [(&str, &str); 1] = [("fetch.wait.max.ms", "10")];
 
+/// Coordinates every group until a fault moves it.
+const FIRST_COORDINATOR: u32 = 1;
+
 /// librdkafka's mock cluster in a child process of its own.
 #[derive(Debug)]
 pub struct Embedded {
@@ -92,6 +95,17 @@ impl Embedded {
             imposed_properties: self.endpoint.imposed.clone(),
             properties: BTreeMap::new(),
         }
+    }
+
+    /// Left alone the mock chooses by a hash of the group's name, which is another in every run: a
+    /// node that is down would be the coordinator's in one run and not in the next.
+    pub(super) fn own_groups(&mut self, groups: &[String]) -> Result<(), BrokerError> {
+        if self.nodes == 1 {
+            return Ok(());
+        }
+        groups.iter().try_for_each(|group| {
+            self.done(&Order::MoveCoordinator { group: group.clone(), node: FIRST_COORDINATOR })
+        })
     }
 
     pub(super) fn create_topics(&mut self, topics: &[TopicSpec]) -> Result<(), BrokerError> {

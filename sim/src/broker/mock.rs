@@ -4,6 +4,8 @@
 //! It ends with its standard input.
 
 mod cluster;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Write};

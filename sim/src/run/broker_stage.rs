@@ -79,7 +79,7 @@ impl BrokerStage {
         };
         let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
         let groups: Vec<String> = groups.into_iter().collect();
-        broker.own_groups(groups.clone());
+        broker.own_groups(groups.clone())?;
         broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;

@@ -149,6 +149,13 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
             let problem = Problem::new(place(node, "topic"), message, "no such topic");
             problems.push(problem.help(suggest::remedy(topic, &names)));
         }
+        let fails_too = |other: &Fault| other.kind == FaultKind::TopicFetchErrors && other.topic == *topic;
+        if *kind == FaultKind::LeaderMoved && scenario.faults.iter().any(fails_too) {
+            // Errors concern a node's fetches: on a node that leads others too, these would fail as well.
+            let message = "a topic with `topic_fetch_errors` stays with the broker that leads it alone";
+            let problem = Problem::new(place(node, "topic"), message, "cannot move");
+            problems.push(problem.help("move another topic, or do both in two scenarios"));
+        }
         let nodes = scenario.broker.nodes;
         if let Some(number) = fault.node.filter(|number| *number > nodes) {
             let message = format!("the fault concerns node {number}, and there are {nodes}");
@@ -163,7 +170,30 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
             problems.push(problem.help("`consumer.instances` says how many there are at the start"));
         }
     }
+    problems.extend(no_common_broker(scenario, nodes));
     problems
+}
+
+/// The first fault that no broker can do together with those before it.
+fn no_common_broker(scenario: &Scenario, nodes: &[Node]) -> Option<Problem> {
+    let mut common = EVERYWHERE.to_vec();
+    for (fault, node) in scenario.faults.iter().zip(nodes) {
+        // What no broker can do has been told.
+        let Some(rule) = rule_of(fault.kind) else { continue };
+        let before = common.clone();
+        common.retain(|broker| rule.brokers.contains(broker));
+        if common.is_empty() {
+            let kind = fault.kind.name();
+            let message = format!("no broker can do `{kind}` and the faults before it");
+            let help = format!(
+                "`{kind}` needs the broker {}, those before it {}: make two scenarios of it",
+                rule.brokers.join(" or "),
+                before.join(" or ")
+            );
+            return Some(Problem::new(place(node, "kind"), message, "not with the others").help(help));
+        }
+    }
+    None
 }
 
 fn place(node: &Node, key: &str) -> std::ops::Range<usize> {
