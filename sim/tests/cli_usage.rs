@@ -60,7 +60,7 @@ fn a_fault_that_the_broker_cannot_do_is_refused_before_anything_starts() {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "schema_version: 1\nname: mine\npurpose: Breaks something.\ntopics: [{{name: orders, backlog: 9}}]\n\
-             modes: [fair]\nstop: {{when: drained, deadline_s: 9}}\nfaults: [{fault}]\ngates: []\n"
+             consumer: {{max_poll_records: 9}}\nmodes: [fair]\nstop: {{when: drained, deadline_s: 9}}\nfaults: [{fault}]\ngates: []\n"
         );
         fs::write(folder.path().join("mine.yaml"), text).unwrap();
         let output = fairpoll(&[&["run", "mine.yaml"], options].concat(), folder.path());
