@@ -93,7 +93,7 @@ impl Partition {
         let repeats = repeats::repeats(&self.delivered, &self.tenure, circumstances.disrupted_ns);
         self.repeated(name, &repeats, &produced, audit, findings);
         self.order(name, audit, findings);
-        self.payloads(name, audit, findings);
+        self.payloads(name, circumstances.disrupted_ns.is_some(), audit, findings);
         if circumstances.processing_known {
             self.commits(name, &produced, circumstances, audit, findings);
         }
@@ -212,11 +212,15 @@ impl Partition {
 
     /// The ids read from the payloads must add up to those that were produced at the offsets. Of
     /// a range whose sum is wrong no record can be trusted: all count.
-    fn payloads(&self, name: Name<'_>, audit: &mut Audit, findings: &mut Findings) {
+    fn payloads(&self, name: Name<'_>, disrupted: bool, audit: &mut Audit, findings: &mut Findings) {
         for delivery in &self.delivered {
             let (produced, id_sum) = self.expected(delivery.start, delivery.end);
             let count = delivery.end.abs_diff(delivery.start);
-            if produced < count {
+            if produced < count && disrupted {
+                // A batch whose acknowledgement was lost with its broker may be there all the same;
+                // nobody can say what its records should hold.
+                audit.unacknowledged += count - produced;
+            } else if produced < count {
                 audit.corrupted += count - produced;
                 findings.add(Finding::Corrupted, || {
                     format!(
