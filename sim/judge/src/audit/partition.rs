@@ -289,7 +289,16 @@ impl Partition {
             });
         }
         if circumstances.stopped_cleanly {
-            let survivors = self.delivered.iter().filter(|delivery| delivery.processed && delivery.survived);
+            // What an earlier owner processed and could not commit any more comes again, or would.
+            let last = self.tenure.assigned.last().filter(|_| circumstances.disrupted_ns.is_some());
+            let owned = |delivery: &&Delivery| {
+                last.is_none_or(|(_, life, number)| (delivery.life, delivery.assignment) == (*life, *number))
+            };
+            let survivors = self
+                .delivered
+                .iter()
+                .filter(|delivery| delivery.processed && delivery.survived)
+                .filter(owned);
             let kept = Intervals::union(survivors.map(|delivery| (delivery.start, delivery.end)).collect());
             let behind = kept.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
             audit.committed_behind += behind.count();
