@@ -181,6 +181,7 @@ fn counts(report: &AuditReport) -> impl Iterator<Item = (String, f64)> {
         duplicated,
         redelivered,
         uncommitted_at_loss,
+        unacknowledged: _,
         commits_unknown: _,
         out_of_order,
         committed_past_gap,
@@ -215,6 +216,7 @@ fn total(reports: &[AuditReport], runs: u32) -> Audit {
         total.duplicated += audit.duplicated;
         total.redelivered += audit.redelivered;
         total.uncommitted_at_loss += audit.uncommitted_at_loss;
+        total.unacknowledged += audit.unacknowledged;
         total.commits_unknown += audit.commits_unknown;
         total.out_of_order += audit.out_of_order;
         total.committed_past_gap += audit.committed_past_gap;

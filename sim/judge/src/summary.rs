@@ -88,6 +88,9 @@ pub struct Audit {
     /// what a correct consumer delivers again at most.
     #[serde(default)]
     pub uncommitted_at_loss: u64,
+    /// Delivered though the producer never heard that the broker had taken it: a fault came between.
+    #[serde(default)]
+    pub unacknowledged: u64,
     /// Commits, not records, whose outcome nobody knows: their worker was killed.
     #[serde(default)]
     pub commits_unknown: u64,

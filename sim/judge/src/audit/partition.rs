@@ -93,7 +93,7 @@ impl Partition {
         let repeats = repeats::repeats(&self.delivered, &self.tenure, circumstances.disrupted_ns);
         self.repeated(name, &repeats, &produced, audit, findings);
         self.order(name, audit, findings);
-        self.payloads(name, audit, findings);
+        self.payloads(name, circumstances.disrupted_ns.is_some(), audit, findings);
         if circumstances.processing_known {
             self.commits(name, &produced, circumstances, audit, findings);
         }
@@ -212,11 +212,15 @@ impl Partition {
 
     /// The ids read from the payloads must add up to those that were produced at the offsets. Of
     /// a range whose sum is wrong no record can be trusted: all count.
-    fn payloads(&self, name: Name<'_>, audit: &mut Audit, findings: &mut Findings) {
+    fn payloads(&self, name: Name<'_>, disrupted: bool, audit: &mut Audit, findings: &mut Findings) {
         for delivery in &self.delivered {
             let (produced, id_sum) = self.expected(delivery.start, delivery.end);
             let count = delivery.end.abs_diff(delivery.start);
-            if produced < count {
+            if produced < count && disrupted {
+                // A batch whose acknowledgement was lost with its broker may be there all the same;
+                // nobody can say what its records should hold.
+                audit.unacknowledged += count - produced;
+            } else if produced < count {
                 audit.corrupted += count - produced;
                 findings.add(Finding::Corrupted, || {
                     format!(
@@ -285,7 +289,16 @@ impl Partition {
             });
         }
         if circumstances.stopped_cleanly {
-            let survivors = self.delivered.iter().filter(|delivery| delivery.processed && delivery.survived);
+            // What an earlier owner processed and could not commit any more comes again, or would.
+            let last = self.tenure.assigned.last().filter(|_| circumstances.disrupted_ns.is_some());
+            let owned = |delivery: &&Delivery| {
+                last.is_none_or(|(_, life, number)| (delivery.life, delivery.assignment) == (*life, *number))
+            };
+            let survivors = self
+                .delivered
+                .iter()
+                .filter(|delivery| delivery.processed && delivery.survived)
+                .filter(owned);
             let kept = Intervals::union(survivors.map(|delivery| (delivery.start, delivery.end)).collect());
             let behind = kept.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
             audit.committed_behind += behind.count();

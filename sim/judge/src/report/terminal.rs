@@ -147,16 +147,20 @@ fn audit_line(audit: &Audit) -> String {
 
 /// What faults made a correct consumer do.
 pub(super) fn after_faults(audit: &Audit) -> Option<String> {
-    let Audit { redelivered, uncommitted_at_loss, commits_unknown, .. } = audit;
-    if *uncommitted_at_loss == 0 && *redelivered == 0 && *commits_unknown == 0 {
+    let Audit { redelivered, uncommitted_at_loss, commits_unknown, unacknowledged, .. } = audit;
+    if [redelivered, uncommitted_at_loss, commits_unknown, unacknowledged].iter().all(|count| **count == 0) {
         return None;
     }
+    let unacknowledged = match unacknowledged {
+        0 => String::new(),
+        some => format!(", {some} delivered that the producer never heard of"),
+    };
     let unknown = match commits_unknown {
         0 => String::new(),
         1 => ", the outcome of 1 commit is unknown".to_owned(),
         many => format!(", the outcomes of {many} commits are unknown"),
     };
     Some(format!(
-        "redelivered {redelivered} of {uncommitted_at_loss} uncommitted when faults took them{unknown}"
+        "redelivered {redelivered} of {uncommitted_at_loss} uncommitted when faults took them{unknown}{unacknowledged}"
     ))
 }
