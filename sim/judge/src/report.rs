@@ -2,6 +2,7 @@
 //! terminal, page, table and test report cannot disagree.
 
 mod csv;
+mod disturbances;
 mod html;
 mod junit;
 mod markdown;

@@ -49,10 +49,10 @@ impl Reasons {
             let example = finding.map(|finding| format!(", for example: {finding}")).unwrap_or_default();
             self.failures.push(format!("{what}: {count} records {name}{example}"));
         }
-        if audit.skipped_by_retention > 0 {
+        if report.skipped_unasked > 0 {
             self.doubts.push(format!(
                 "{what}: the broker removed {} records before they could be read; lengthen its retention",
-                audit.skipped_by_retention
+                report.skipped_unasked
             ));
         }
         self.doubts.extend(report.flaws.iter().map(|flaw| format!("{what}: {flaw}")));
