@@ -199,25 +199,33 @@ struct IndexEntry {
     path: String,
 }
 
+/// Whether a broker can hold a scenario, and do what it asks for.
+///
+/// # Errors
+/// [`RunError::DoesNotFit`] with the numbers and the way out.
+pub fn fits(loaded: &Loaded, broker: &BrokerChoice) -> Result<(), RunError> {
+    let scenario = &loaded.scenario;
+    let refused = |what| RunError::DoesNotFit { scenario: scenario.name.clone(), what };
+    if let Some(what) = faults::unsupported(scenario, broker.kind()) {
+        return Err(refused(what));
+    }
+    match broker {
+        BrokerChoice::Embedded => {
+            broker_stage::fits_embedded(scenario).map_err(|error| refused(error.to_string()))
+        }
+        BrokerChoice::Container { .. } | BrokerChoice::External { .. } => Ok(()),
+    }
+}
+
 /// Runs the scenarios one after the other and answers the weightiest exit code. Call it on the
 /// main thread: worker and broker processes are tied to the thread that starts them.
 ///
 /// # Errors
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
-    for Loaded { scenario, .. } in &request.scenarios {
-        if let Some(what) = faults::unsupported(scenario, request.broker.kind()) {
-            return Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
-        }
-    }
-    if request.broker == BrokerChoice::Embedded {
-        // All of them, before the first runs.
-        for loaded in &request.scenarios {
-            broker_stage::fits_embedded(&loaded.scenario).map_err(|error| RunError::DoesNotFit {
-                scenario: loaded.scenario.name.clone(),
-                what: error.to_string(),
-            })?;
-        }
+    // All of them, before the first runs.
+    for loaded in &request.scenarios {
+        fits(loaded, &request.broker)?;
     }
     let mut containers = match &request.broker {
         BrokerChoice::Container { image, keep } => Containers::new(image.clone(), *keep),

@@ -11,9 +11,13 @@ use crate::summary::Metrics;
 use crate::timeline::Timeline;
 
 mod course;
-mod group;
+mod crew;
+#[cfg(test)]
+mod group_tests;
 mod inputs;
+mod ownership;
 mod pictures;
+mod recovery;
 mod service;
 mod share;
 mod supply;
@@ -63,7 +67,8 @@ pub fn analyse(header: &Header, mode: Option<&ModeFacts>, events: &[&Event]) -> 
     let course = Course::gather(header, events);
     let served = service::serve(&course);
     let inputs = inputs::inputs(&course);
-    let shares = share::shares(&course);
+    // Each of several instances can only serve what it owns: nobody is entitled to a share of all.
+    let shares = if course.crew.instances() > 1 { Vec::new() } else { share::shares(&course) };
     let drain = Drain::of(&course, &served);
     let mut figures = Figures::new(&course);
     figures.start(&course, &served);
@@ -74,6 +79,7 @@ pub fn analyse(header: &Header, mode: Option<&ModeFacts>, events: &[&Event]) -> 
     figures.drain(&course, &served, drain.as_ref(), mode);
     figures.resources(&course);
     figures.group(&course);
+    figures.faults(&course, &served);
     let backlog_delivered_ns = drain.map(|drain| drain.end_ns);
     let numbered = || served.iter().enumerate();
     RunAnalysis {
@@ -103,8 +109,10 @@ impl Drain {
     /// scenario makes undeliverable is left out.
     fn of(course: &Course<'_>, served: &[Served]) -> Option<Self> {
         let deep = || {
-            let both = course.topics.iter().zip(served);
-            both.filter(|(facts, served)| facts.deliverable && served.had_backlog).map(|(_, served)| served)
+            let both = served.iter().enumerate();
+            let due =
+                |(topic, served): &(usize, &Served)| course.is_deliverable(*topic) && served.had_backlog;
+            both.filter(due).map(|(_, served)| served)
         };
         let end_ns = deep()
             .map(|served| served.drained_ns)
@@ -138,8 +146,8 @@ impl Figures {
         }
     }
 
-    /// `join_ms`: `start_ns` of the worker's hello to the moment when the assigned partitions,
-    /// less the revoked ones, are all of the scenario's. `ready_ms`: from there to the return of
+    /// `join_ms`: `start_ns` of the first worker's hello to the moment when each of the scenario's
+    /// partitions is owned by some process. `ready_ms`: from there to the return of
     /// the first batch, 0 if that came sooner. `first_record_ms`: `start_ns` to the return of the
     /// first poll with the topic. `complete_input_ms`: the latest of these over the topics that
     /// have data and can be delivered; absent if one of them never delivered.
@@ -150,36 +158,42 @@ impl Figures {
         let Some(start_ns) = course.start_ns else { return };
         self.put("join_ms", joined.map(|joined| millis(joined.saturating_sub(start_ns))));
         let mut latest = Some(None);
-        for ((facts, served), has_data) in course.topics.iter().zip(served).zip(course.has_data()) {
+        let has_data = course.has_data();
+        for (topic, (facts, served)) in course.topics.iter().zip(served).enumerate() {
             let first = served.deliveries.first().map(|(_, t_ns, _)| millis(t_ns.saturating_sub(start_ns)));
             self.put_topic(&facts.name, "first_record_ms", first);
-            if has_data && facts.deliverable {
+            if has_data[topic] && course.is_deliverable(topic) {
                 latest = latest.zip(first).map(|(latest, first)| Some(first.max(latest.unwrap_or(0.0))));
             }
         }
         self.put("complete_input_ms", latest.flatten());
     }
 
-    /// `starved_polls`: see [`service::serve`]. `service_gap_ms`: from a delivery (or the first
-    /// batch's poll, or the moment when a record became available, whichever came last) to the
-    /// next delivery, or to the end of the run. The `_max` are over the topics that can be
-    /// delivered; both are absent without any poll.
+    /// `starved_polls`: see [`service::serve`]. `service_gap_ms`: from a process's delivery (or the
+    /// first batch's poll, the moment when a record became available or when the process got its
+    /// partition, whichever came last) to its next delivery, or to the end of the run or of the
+    /// ownership. The `_max` are over the processes and the topics that can be delivered; both are
+    /// absent without any poll, and where nobody can tell what a process owned.
+    /// `starved_polls_settled_max` needs a poll that began after the last rebalance.
     fn service(&mut self, course: &Course<'_>, served: &[Served]) {
-        if course.polls.is_empty() {
+        if course.polls.is_empty() || !course.owners.known {
             return;
         }
-        let (mut polls_max, mut gap_max) = (None, None);
-        for (facts, served) in course.topics.iter().zip(served) {
-            let polls = served.starved_polls();
-            let gap = served.gap().map_or(0, |gap| gap.to_ns - gap.from_ns);
+        let (mut polls_max, mut settled_max, mut gap_max) = (None, None, None);
+        for (topic, (facts, served)) in course.topics.iter().zip(served).enumerate() {
+            let polls = served.starved.count;
+            let gap = served.gap.map_or(0, |gap| gap.to_ns - gap.from_ns);
             self.put_topic(&facts.name, "starved_polls", Some(number(polls)));
             self.put_topic(&facts.name, "service_gap_ms", Some(millis(gap)));
-            if facts.deliverable {
+            if course.is_deliverable(topic) {
                 polls_max = polls_max.max(Some(polls));
+                settled_max = settled_max.max(Some(served.starved_settled));
                 gap_max = gap_max.max(Some(gap));
             }
         }
         self.put("starved_polls_max", polls_max.map(number));
+        let settled = course.settled_ns().is_some_and(|t| course.polls.iter().any(|poll| poll.begin_ns >= t));
+        self.put("starved_polls_settled_max", settled_max.filter(|_| settled).map(number));
         self.put("service_gap_ms_max", gap_max.map(millis));
     }
 
@@ -215,11 +229,15 @@ impl Figures {
         if late.count() > 0 {
             self.samples.insert("producer_late_p99_ms".to_owned(), late.count());
             self.put("producer_late_p99_ms", late.quantile_ms(0.99));
+            let acknowledged = waits::acknowledgements(course);
+            self.samples.insert("ack_p99_ms".to_owned(), acknowledged.count());
+            self.put("ack_p99_ms", acknowledged.quantile_ms(0.99));
         }
     }
 
     /// `drain_s`: return of the first batch to the return of the poll with the last backlog
-    /// record. `overhead_s`: less the work that the scenario injects after each poll but the last.
+    /// record. `overhead_s`: less the work that the scenario injects after each poll but the last;
+    /// absent for several instances, which work at the same time.
     /// Rates are over the records of these polls; absent where the drain takes no time. Records
     /// per poll are of these polls, or of all where there was no backlog.
     fn drain(
@@ -240,7 +258,7 @@ impl Figures {
             let drain_s = since_first(drain.end_ns);
             self.put("drain_s", Some(drain_s));
             let worked = &sizes[..drain.last_poll];
-            let injected_s = mode.map(|mode| {
+            let injected_s = mode.filter(|_| course.crew.instances() <= 1).map(|mode| {
                 let cost = mode.processing;
                 cost.per_poll_ms * number(worked.len() as u64) / 1e3
                     + cost.per_record_us * number(worked.iter().sum()) / 1e6
@@ -259,18 +277,34 @@ impl Figures {
         self.put("records_per_poll_max", sizes.last().map(|size| number(*size)));
     }
 
-    /// Over the measured lives: the largest of the samples; CPU time from the end of the process,
-    /// or the last sample where it has not ended, per million delivered records.
+    /// The sum over the instances of each one's largest sample, in whichever of its lives: what is to
+    /// be provided for. CPU time from the end of each process, or its last sample where its end
+    /// told none, per million delivered records.
     fn resources(&mut self, course: &Course<'_>) {
-        let samples = || course.samples.iter();
-        self.put("rss_peak_mib", samples().map(|s| s.rss_peak_kib).max().map(|kib| number(kib) / 1024.0));
-        self.put("threads_max", samples().map(|s| s.threads).max().map(f64::from));
-        self.put("connections_max", samples().filter_map(|s| s.connections).max().map(f64::from));
+        let instance = |life: u32| course.crew.lives.get(&life).map_or(0, |life| life.instance);
+        let sum_of_largest = |value: &dyn Fn(&course::Sample) -> Option<u64>| {
+            let mut largest: BTreeMap<u32, u64> = BTreeMap::new();
+            for sample in &course.samples {
+                if let Some(value) = value(sample) {
+                    let most = largest.entry(instance(sample.life)).or_default();
+                    *most = (*most).max(value);
+                }
+            }
+            (!largest.is_empty()).then(|| number(largest.values().sum()))
+        };
+        self.put("rss_peak_mib", sum_of_largest(&|s| Some(s.rss_peak_kib)).map(|kib| kib / 1024.0));
+        self.put("threads_max", sum_of_largest(&|s| Some(s.threads.into())));
+        self.put("connections_max", sum_of_largest(&|s| s.connections.map(u64::from)));
+        let mut cpu_ms: BTreeMap<u32, u64> = BTreeMap::new();
+        for sample in &course.samples {
+            let most = cpu_ms.entry(sample.life).or_default();
+            *most = (*most).max(sample.cpu_ms);
+        }
+        cpu_ms.extend(&course.cpu_ms);
         let records: u64 = course.polls.iter().map(course::Poll::records).sum();
-        let cpu_ms = course.cpu_ms.or(samples().map(|s| s.cpu_ms).max());
-        let per_million =
-            cpu_ms.filter(|_| records > 0).map(|cpu| number(cpu) / 1e3 / (number(records) / 1e6));
-        self.put("cpu_s_per_million", per_million);
+        let known = records > 0 && !cpu_ms.is_empty();
+        let cpu_s = number(cpu_ms.values().sum()) / 1e3;
+        self.put("cpu_s_per_million", known.then(|| cpu_s / (number(records) / 1e6)));
     }
 
     /// `rebalances`: assignments and revocations until the worker is told to stop; absent where it
@@ -279,7 +313,7 @@ impl Figures {
     fn group(&mut self, course: &Course<'_>) {
         if !course.changes.is_empty() {
             self.put("rebalances", Some(number(course.changes.len() as u64)));
-            self.put("revoked_ms", Some(millis(group::revoked_ns(course))));
+            self.put("revoked_ms", Some(millis(ownership::revoked_ns(course))));
         }
         if course.commits_sent > 0 {
             let mut times = Times::new();
@@ -290,6 +324,12 @@ impl Figures {
             }
             self.put("commit_failures", Some(number(course.commit_failures)));
         }
+    }
+
+    /// See [`recovery`].
+    fn faults(&mut self, course: &Course<'_>, served: &[Served]) {
+        self.put("recovery_ms", recovery::recovery_ms(course));
+        self.put("isolation_loss_pct", recovery::isolation_loss_pct(course, served));
     }
 }
 

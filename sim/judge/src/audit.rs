@@ -31,6 +31,8 @@ pub struct AuditReport {
     /// Counts of [`Audit`] that could not be established, by name; they stand at 0 there and
     /// must be left out of the metrics.
     pub unknown: Vec<&'static str>,
+    /// Of the records skipped by retention those that no fault of the scenario removed.
+    pub skipped_unasked: u64,
 }
 
 /// Audits one run of one mode; `events` are its events in the log's order.
@@ -54,6 +56,9 @@ struct Run {
     finished: bool,
     /// When the first fault began that may take partitions from their owners.
     disrupted_ns: Option<u64>,
+    /// Topics of which a fault removed records, and whether all: what is missing then is what the
+    /// scenario asked for.
+    removed: BTreeMap<String, bool>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +77,17 @@ struct Life {
 /// Kinds of faults that take nobody's partitions away and no commit back.
 const HARMLESS: [&str; 1] = ["topic_fetch_errors"];
 
+const DELETED: &str = "topic_deleted";
+const OVERTAKES: &str = "retention_overtakes";
+
 impl Run {
     fn take(&mut self, t_ns: u64, body: &Body) {
+        if let Body::Fault { kind, topic: Some(topic), begins: true, .. } = body
+            && matches!(kind.as_str(), DELETED | OVERTAKES)
+        {
+            // A topic that is deleted stays so, whatever else happens to it.
+            *self.removed.entry(topic.clone()).or_default() |= kind == DELETED;
+        }
         match body {
             Body::Produced { topic, partition, first_offset, count, first_id, .. } => {
                 let end = first_offset.saturating_add_unsigned(*count);
@@ -216,7 +230,12 @@ impl Run {
             let facts = header.topics.iter().find(|facts| facts.name == *topic);
             let broker = partition.broker;
             commits_known &= broker.is_some_and(|broker| broker.committed.is_some());
+            partition.deleted = self.removed.get(topic).copied().unwrap_or(false);
+            let skipped = report.audit.skipped_by_retention;
             partition.audit(name, facts, circumstances, &mut report.audit, &mut findings);
+            if !self.removed.contains_key(topic) {
+                report.skipped_unasked += report.audit.skipped_by_retention - skipped;
+            }
             let overlap = Intervals::repeated(partition.produced.iter().map(|b| (b.start, b.end)).collect());
             if let Some(offset) = overlap.first() {
                 self.flaws.push(format!("{name}: the producer reports offset {offset} twice"));

@@ -31,9 +31,10 @@ pub struct Judgement {
 ///
 /// The verdict is *fail* if a gate failed or has no figures, the auditor accuses the consumer, or a
 /// deadline passed; else *inconclusive* if a `demonstrates` does not hold, the measurement has a
-/// hole, live records that a gate depends on were produced late, or a run broke off (gates about
-/// its mode then decide nothing); else *pass*. With several runs figures are medians, and missing
-/// where any run lacks them; the auditor's counts are sums.
+/// hole, live records that a gate depends on were produced late, the broker was too slow for a gate
+/// that failed, or a run broke off (gates about its mode then decide nothing); else *pass*. With
+/// several runs figures are medians, and missing where any run lacks them; the auditor's counts are
+/// sums.
 ///
 /// # Errors
 /// If the log does not begin with a header of this version.
@@ -69,7 +70,11 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
         if analyses.len() < header.runs as usize {
             reasons.missing(mode, analyses.len(), header.runs);
         }
-        modes.insert(mode.to_owned(), summarize(header, &analyses, &reports));
+        let summary = summarize(header, &analyses, &reports);
+        let troubled = timelines.iter().any(|course| course.mode == mode && !course.faults.is_empty());
+        let ack_p99_ms = summary.metrics.get("ack_p99_ms").copied().filter(|_| !troubled);
+        reasons.slow_broker(mode, ack_p99_ms, header.availability_ms);
+        modes.insert(mode.to_owned(), summary);
         audits.insert(mode.to_owned(), total(&reports, header.runs));
         runs.insert(mode.to_owned(), analyses);
     }
@@ -77,7 +82,11 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
     let demonstrates: Vec<GateResult> =
         header.demonstrates.iter().map(|g| gates::result(g, &figures)).collect();
     let gates: Vec<GateResult> = header.gates.iter().map(|gate| gates::result(gate, &figures)).collect();
-    reasons.gates(&gates);
+    let starved_ms = |mode: &str| {
+        let stretches = runs.get(mode).into_iter().flatten().flat_map(|run| &run.starvation);
+        stretches.map(|starved| starved.to_ms - starved.from_ms).fold(0.0, f64::max)
+    };
+    reasons.gates(&gates, &starved_ms);
     reasons.demonstrates(&demonstrates);
     let (verdict, reasons) = reasons.verdict();
     let summary = Summary {

@@ -54,10 +54,12 @@ pub struct Metric {
 /// Every metric, in the order of tables.
 pub const METRICS: &[Metric] = &[
     count("starved_polls", "polls", Better::Lower, TOPIC)
-        .is("longest run of consecutive non-empty polls without a record of the topic, although it had available ones"),
+        .is("longest run of a process's consecutive non-empty polls without a record of a topic of which it had available ones"),
     count("starved_polls_max", "polls", Better::Lower, MODE).is("the largest starved_polls of any topic"),
+    count("starved_polls_settled_max", "polls", Better::Lower, MODE)
+        .is("the largest starved_polls of any topic over the polls after the last rebalance"),
     wall("service_gap_ms", "ms", Better::Lower, TOPIC)
-        .is("longest time without a delivery to the topic while it had available records"),
+        .is("longest time in which a process had available records of the topic and delivered none"),
     wall("service_gap_ms_max", "ms", Better::Lower, MODE).is("the largest service_gap_ms of any topic"),
     wall("wait_p50_ms", "ms", Better::Lower, BOTH)
         .is("median from a live record's scheduled send to its delivery; pooled over the topics that are not the deepest"),
@@ -67,6 +69,8 @@ pub const METRICS: &[Metric] = &[
         .is("longest time from a live record's scheduled send to its delivery; pooled likewise"),
     wall("producer_late_p99_ms", "ms", Better::Lower, MODE)
         .is("99th percentile of how late the generator handed live records over"),
+    wall("ack_p99_ms", "ms", Better::Neither, MODE)
+        .is("99th percentile from a live record's scheduled send to the broker's acknowledgement: the broker's part of a wait"),
     count("share_min", "", Better::Higher, MODE)
         .is("smallest served/entitled over topics and 20 groups of consecutive polls"),
     wall("first_record_ms", "ms", Better::Lower, TOPIC)
@@ -87,19 +91,21 @@ pub const METRICS: &[Metric] = &[
         .is("median of the records of a non-empty poll during drain"),
     count("records_per_poll_max", "records", Better::Neither, MODE)
         .is("most records of one poll during drain"),
-    resource("rss_peak_mib", "MiB").is("the worker process's high-water mark of resident memory"),
-    resource("cpu_s_per_million", "s").is("CPU time of the worker process per million records delivered"),
-    resource("threads_max", "").without_noise().is("most threads of the worker process"),
-    resource("connections_max", "").without_noise().is("most established TCP connections of the worker to brokers"),
+    resource("rss_peak_mib", "MiB").is("the worker process's high-water mark of resident memory; of several instances the sum"),
+    resource("cpu_s_per_million", "s").is("CPU time of the worker processes per million records delivered"),
+    resource("threads_max", "").without_noise().is("most threads of the worker process; of several instances the sum"),
+    resource("connections_max", "").without_noise().is("most established TCP connections of the worker to brokers; of several instances the sum"),
     count("rebalances", "", Better::Lower, MODE).is("rebalance callbacks: assignments and revocations"),
     wall("revoked_ms", "ms", Better::Lower, MODE)
-        .is("time that partitions had no owner after a revocation, summed over partitions"),
+        .is("time that partitions had no owner that could deliver, after their first one, summed over partitions"),
     wall("commit_p50_ms", "ms", Better::Lower, MODE).is("median from a commit sent to the broker's answer"),
     wall("commit_p99_ms", "ms", Better::Lower, MODE)
         .is("99th percentile from a commit sent to the broker's answer"),
     count("commit_failures", "", Better::Lower, MODE).is("commits that the broker or the client refused"),
+    wall("recovery_ms", "ms", Better::Lower, MODE)
+        .is("end of the last fault until every partition with records waiting then was delivered from"),
     wall("isolation_loss_pct", "%", Better::Lower, MODE)
-        .is("drop of the healthy topics' throughput while one topic fails"),
+        .is("drop of the healthy topics' delivery rate while one topic fails, against before and after"),
     count("lag_processing", "records", Better::Lower, TOPIC).is("end of the log minus position"),
     count("lag_durability", "records", Better::Lower, TOPIC).is("end of the log minus committed offset"),
     audit("lost").is("acknowledged, never delivered, below the final committed offset"),

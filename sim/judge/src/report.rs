@@ -2,6 +2,7 @@
 //! terminal, page, table and test report cannot disagree.
 
 mod csv;
+mod disturbances;
 mod html;
 mod junit;
 mod markdown;
@@ -9,7 +10,7 @@ mod plot;
 mod plots;
 mod rows;
 mod terminal;
-mod value;
+pub(crate) mod value;
 
 pub use self::csv::csv;
 pub use self::html::html;

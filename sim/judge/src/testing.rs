@@ -12,6 +12,14 @@ pub(crate) fn ms(t: u64) -> u64 {
     t * 1_000_000
 }
 
+fn named(partitions: &[(&str, u32)]) -> Vec<TopicPartition> {
+    let name = |(topic, partition): &(&str, u32)| TopicPartition {
+        topic: (*topic).to_owned(),
+        partition: *partition,
+    };
+    partitions.iter().map(name).collect()
+}
+
 /// A log under construction.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
@@ -20,7 +28,9 @@ pub(crate) struct Log {
     mode: String,
     run: u32,
     life: u32,
-    seq: u64,
+    /// Lives started so far.
+    lives: u32,
+    seqs: BTreeMap<u32, u64>,
     now_ns: u64,
     ends: BTreeMap<(String, u32), i64>,
     processed: BTreeMap<(String, u32), i64>,
@@ -58,7 +68,8 @@ impl Log {
             mode: String::new(),
             run: 1,
             life: 0,
-            seq: 0,
+            lives: 0,
+            seqs: BTreeMap::new(),
             now_ns: 0,
             ends: BTreeMap::new(),
             processed: BTreeMap::new(),
@@ -70,7 +81,8 @@ impl Log {
     /// Goes on with another mode or run, from empty topics.
     pub(crate) fn mode(&mut self, name: &str, run: u32) {
         name.clone_into(&mut self.mode);
-        (self.run, self.life, self.seq) = (run, 0, 0);
+        (self.run, self.life, self.lives) = (run, 0, 0);
+        self.seqs.clear();
         self.ends.clear();
         self.processed.clear();
         if self.header.modes.iter().all(|mode| mode.name != name) {
@@ -146,12 +158,22 @@ impl Log {
 
     /// A worker begins at `t` and owns everything at `t + 10`.
     pub(crate) fn start(&mut self, t: u64, measured: bool) {
-        self.life += 1;
-        self.seq = 0;
+        self.emit_at(t, Body::Phase { phase: Phase::Join });
+        self.launch(t, 1, measured);
+        self.assign(t + 10, 1);
+    }
+
+    fn emit_at(&mut self, t: u64, body: Body) {
         self.now_ns = ms(t);
+        self.emit(body);
+    }
+
+    /// A process of an instance begins at `t` and owns nothing yet; what follows is its own.
+    pub(crate) fn launch(&mut self, t: u64, instance: u32, measured: bool) -> u32 {
+        self.lives += 1;
+        self.life = self.lives;
         let life = self.life;
-        self.emit(Body::Phase { phase: Phase::Join });
-        self.emit(Body::WorkerStarted { life, instance: 1, pid: 1, measured });
+        self.emit_at(t, Body::WorkerStarted { life, instance, pid: 1, measured });
         self.line(WorkerLine::Hello {
             protocol_version: PROTOCOL_VERSION,
             start_ns: ms(t),
@@ -160,7 +182,46 @@ impl Log {
             reason: None,
             handles: Some(1),
         });
-        self.assign(t + 10, 1);
+        life
+    }
+
+    /// What follows is said by another process.
+    pub(crate) fn turn(&mut self, life: u32) {
+        self.life = life;
+    }
+
+    /// The process is told at `t` that these partitions are its own.
+    pub(crate) fn given(&mut self, t: u64, partitions: &[(&str, u32)]) {
+        let partitions = named(partitions);
+        self.line(WorkerLine::Assigned { t_ns: ms(t), generation: t, partitions });
+    }
+
+    /// The process is told at `t` that these partitions are its own no longer.
+    pub(crate) fn taken(&mut self, t: u64, partitions: &[(&str, u32)]) {
+        let partitions = named(partitions);
+        self.line(WorkerLine::Revoked { t_ns: ms(t), generation: t, partitions });
+    }
+
+    /// A fault kills the process.
+    pub(crate) fn killed(&mut self, t: u64) {
+        let life = self.life;
+        let exited = Body::WorkerExited {
+            life,
+            code: None,
+            signal: Some(9),
+            cpu_ms: 0,
+            expected: true,
+            by_fault: true,
+        };
+        self.emit_at(t, exited);
+        self.fault(t, "consumer_killed", None, true);
+    }
+
+    /// A fault begins or ends: of a topic, or of the process whose turn it is.
+    pub(crate) fn fault(&mut self, t: u64, kind: &str, topic: Option<&str>, begins: bool) {
+        let of_process = kind.starts_with("consumer") || kind.starts_with("instance");
+        let (life, topic) = (of_process.then_some(self.life), topic.map(str::to_owned));
+        self.emit_at(t, Body::Fault { kind: kind.to_owned(), topic, node: None, life, begins });
     }
 
     pub(crate) fn everything(&self) -> Vec<TopicPartition> {
@@ -188,20 +249,22 @@ impl Log {
         for (topic, partition, first, count) in ranges {
             self.processed.insert(((*topic).to_owned(), *partition), first + *count as i64);
         }
-        let seq = self.seq;
+        let seq = self.seqs[&self.life];
         self.line(WorkerLine::Processed { seq, t_ns: ms(end) });
     }
 
     pub(crate) fn unprocessed_poll(&mut self, begin: u64, end: u64, ranges: &[(&str, u32, i64, u64)]) {
-        self.seq += 1;
+        let seq = self.seqs.entry(self.life).or_default();
+        *seq += 1;
+        let seq = *seq;
         self.now_ns = ms(end);
         let ranges = ranges.iter().map(|(t, p, first, count)| self.range(t, *p, *first, *count)).collect();
-        let seq = self.seq;
         self.line(WorkerLine::Poll { seq, t_begin_ns: ms(begin), t_return_ns: ms(end), ranges });
     }
 
     pub(crate) fn bye(&mut self, t: u64) {
-        let (polls, life) = (self.seq, self.life);
+        let life = self.life;
+        let polls = self.seqs.get(&life).copied().unwrap_or(0);
         self.now_ns = ms(t);
         self.line(WorkerLine::Bye { t_ns: ms(t), polls, empty_polls: Some(0) });
         self.emit(Body::WorkerExited {
@@ -212,6 +275,11 @@ impl Log {
             expected: true,
             by_fault: false,
         });
+    }
+
+    /// The run's stop phase begins at `t`.
+    pub(crate) fn stop(&mut self, t: u64) {
+        self.emit_at(t, Body::Phase { phase: Phase::Stop });
     }
 
     /// The worker says goodbye, the broker tells its offsets, the run ends well.

@@ -31,6 +31,59 @@ pub struct Timeline {
     pub share: Vec<(f64, f64)>,
     /// Records delivered and not yet delivered, over all topics: (time, records).
     pub lag: Vec<(f64, u64)>,
+    /// The scenario's faults, in the order of their beginnings.
+    pub faults: Vec<FaultStretch>,
+    /// When partitions were assigned or revoked after the group had all of them for the first time.
+    pub rebalances: Vec<f64>,
+    /// The consumer's processes that were measured, in the order of their starts.
+    pub processes: Vec<Process>,
+}
+
+/// A fault, and what followed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultStretch {
+    /// Its kind, as the scenario names it.
+    pub kind: String,
+    /// What it concerned: `topic orders`, `broker 2`, `instance 1`; empty where everything.
+    pub what: String,
+    /// From, ms.
+    pub from_ms: f64,
+    /// To, ms; the beginning again where it happened once; absent where it lasted to the end.
+    pub to_ms: Option<f64>,
+    /// How long it took until every partition that it concerned, and in which records were waiting,
+    /// was delivered from again: from its beginning for what happens to a process or once, from its
+    /// end for what lasts. Absent where that never came.
+    pub delivered_again_ms: Option<f64>,
+    /// Records delivered more than once, from its beginning to the next fault's.
+    pub repeated: u64,
+}
+
+/// A process of the consumer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    /// Its number in the run.
+    pub life: u32,
+    /// Which instance it was; a restart keeps the number.
+    pub instance: u32,
+    /// When it was started, ms.
+    pub from_ms: f64,
+    /// When it was gone, ms, and how; absent in a log that breaks off.
+    pub ended: Option<(f64, Ending)>,
+    /// Polls that returned records.
+    pub polls: u64,
+    /// Records it delivered, repeated ones too.
+    pub records: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to.
+    Stopped,
+    /// A fault killed it.
+    Killed,
+    /// By itself.
+    Failed,
 }
 
 /// The course of one topic.
@@ -66,6 +119,8 @@ pub enum ServiceState {
     Served,
     /// It had available records and polls delivered none.
     Starving,
+    /// It had available records, and nobody owned the partitions that held them.
+    Ownerless,
     /// It had no available records.
     Idle,
 }

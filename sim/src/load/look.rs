@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{LoadError, TopicLoad, Totals, first_id};
 use crate::broker::Endpoint;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// For how long a question is asked again that the cluster cannot answer just now. A node that came
+/// back leads nothing yet, and for some seconds clients and brokers disagree about who does.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Reads everything back that was acknowledged, with a client that joins no group.
 ///
@@ -122,13 +129,13 @@ pub struct BrokerOffsets {
 /// `group_of` names the group that commits for a topic, by its name on the broker.
 ///
 /// # Errors
-/// If the broker does not answer.
+/// If the broker does not answer, or says for half a minute that it cannot tell yet.
 pub fn broker_offsets(
     endpoint: &Endpoint,
     group_of: &dyn Fn(&str) -> String,
     loads: &[TopicLoad],
 ) -> Result<Vec<BrokerOffsets>, LoadError> {
-    let failed = |error: rdkafka::error::KafkaError| LoadError::Offsets(error.to_string());
+    let failed = |error: KafkaError| LoadError::Offsets(error.to_string());
     let mut by_group: BTreeMap<String, Vec<&TopicLoad>> = BTreeMap::new();
     for load in loads {
         by_group.entry(group_of(&load.kafka_name)).or_default().push(load);
@@ -144,12 +151,18 @@ pub fn broker_offsets(
                 list.add_partition(&load.kafka_name, partition.cast_signed());
             }
         }
-        let committed = client.committed_offsets(list, ANSWER_WITHIN).map_err(failed)?;
+        let committed = settled(|| {
+            let answer = client.committed_offsets(list.clone(), ANSWER_WITHIN)?;
+            // A coordinator on the move fails partitions one by one.
+            let passing = answer.elements().iter().find_map(|entry| entry.error().err().filter(is_passing));
+            passing.map_or(Ok(answer), Err)
+        })
+        .map_err(failed)?;
         for load in loads {
             for partition in 0..load.partitions {
                 let number = partition.cast_signed();
-                let (log_start, log_end) =
-                    client.fetch_watermarks(&load.kafka_name, number, ANSWER_WITHIN).map_err(failed)?;
+                let ends = || client.fetch_watermarks(&load.kafka_name, number, ANSWER_WITHIN);
+                let (log_start, log_end) = settled(ends).map_err(failed)?;
                 let entry = committed.find_partition(&load.kafka_name, number);
                 all.push(BrokerOffsets {
                     topic: load.name.clone(),
@@ -166,4 +179,70 @@ pub fn broker_offsets(
         }
     }
     Ok(all)
+}
+
+/// Asks until the answer is not "not now", for [`SETTLED_WITHIN`] at most.
+fn settled<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let until = Instant::now() + SETTLED_WITHIN;
+    loop {
+        match ask() {
+            Err(error) if is_passing(&error) && Instant::now() < until => std::thread::sleep(ASK_AGAIN_AFTER),
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether the cluster may answer the same question in a moment: leaders and coordinators move, and
+/// connections break, while a node goes or comes.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::RequestTimedOut
+                | Code::OperationTimedOut
+                | Code::MessageTimedOut
+                | Code::NetworkException
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_asked_again_while_nobody_leads() {
+        let mut asked = 0;
+        let answer = settled(|| {
+            asked += 1;
+            if asked < 3 {
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition))
+            } else {
+                Ok(asked)
+            }
+        });
+        assert_eq!(answer.ok(), Some(3));
+    }
+
+    #[test]
+    fn a_refusal_is_final() {
+        let mut asked = 0;
+        let answer: KafkaResult<()> = settled(|| {
+            asked += 1;
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed))
+        });
+        assert!(answer.is_err());
+        assert_eq!(asked, 1);
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::event::{Body, Event, Header, Origin, Outcome, Phase, TopicFacts};
 use crate::protocol::{DeliveredRange, TopicPartition, WorkerLine};
 
+use super::crew::Crew;
+use super::ownership::{Ownership, ownership};
 use super::supply::{Batch, Supply};
 
 /// What a poll returned of one partition.
@@ -32,6 +34,8 @@ impl Take {
 /// A poll that returned records.
 #[derive(Debug, Clone)]
 pub(super) struct Poll {
+    /// The process that made it.
+    pub(super) life: u32,
     pub(super) seq: u64,
     pub(super) begin_ns: u64,
     pub(super) return_ns: u64,
@@ -56,6 +60,7 @@ pub(super) struct Lane {
 /// A look at the worker process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
+    pub(super) life: u32,
     pub(super) t_ns: u64,
     pub(super) rss_kib: u64,
     pub(super) rss_peak_kib: u64,
@@ -64,11 +69,11 @@ pub(super) struct Sample {
     pub(super) cpu_ms: u64,
 }
 
-/// Something that happened to the group.
+/// What a worker was told about its partitions, by their numbers.
 #[derive(Debug, Clone)]
-pub(super) enum Change<'a> {
-    Assigned(&'a [TopicPartition]),
-    Revoked(&'a [TopicPartition]),
+pub(super) enum Change {
+    Assigned(Vec<usize>),
+    Revoked(Vec<usize>),
 }
 
 /// A run of a mode.
@@ -76,11 +81,14 @@ pub(super) enum Change<'a> {
 pub(super) struct Course<'a> {
     pub(super) topics: Vec<&'a TopicFacts>,
     pub(super) lanes: Vec<Lane>,
-    /// Of the measured lives.
+    /// Of the measured lives, all together, in the order of their returns.
     pub(super) polls: Vec<Poll>,
     pub(super) samples: Vec<Sample>,
     /// Until the worker was told to stop: what it gives up while it closes is no rebalance.
-    pub(super) changes: Vec<(u64, Change<'a>)>,
+    /// (when, which process, what).
+    pub(super) changes: Vec<(u64, u32, Change)>,
+    pub(super) crew: Crew<'a>,
+    pub(super) owners: Ownership,
     /// From sending to the answer, ns.
     pub(super) commits_ns: Vec<u64>,
     pub(super) commit_failures: u64,
@@ -89,8 +97,8 @@ pub(super) struct Course<'a> {
     pub(super) start_ns: Option<u64>,
     /// When the run ended, or was told to.
     pub(super) end_ns: u64,
-    /// CPU time of the measured lives, where they ended.
-    pub(super) cpu_ms: Option<u64>,
+    /// CPU time of the measured lives that ended, ms.
+    pub(super) cpu_ms: BTreeMap<u32, u64>,
     pub(super) client: Option<String>,
     pub(super) actual_mode: Option<String>,
     pub(super) errors: BTreeMap<String, u64>,
@@ -103,20 +111,21 @@ impl<'a> Course<'a> {
         Gathering::new(header).gather(events)
     }
 
-    /// When everything was assigned for the first time, ns.
+    /// When everything was assigned for the first time, to whichever process, ns.
     pub(super) fn joined_ns(&self) -> Option<u64> {
-        let all: usize = self.topics.iter().map(|facts| facts.partitions as usize).sum();
-        let mut owned = std::collections::BTreeSet::new();
-        for (t_ns, change) in &self.changes {
-            match change {
-                Change::Assigned(partitions) => owned.extend(partitions.iter()),
-                Change::Revoked(partitions) => owned.retain(|owned| !partitions.contains(owned)),
-            }
-            if owned.len() >= all {
-                return Some(*t_ns);
-            }
-        }
-        None
+        // The scenario's partitions come first; one that is added later is nothing to wait for.
+        self.owners.complete_ns(self.topics.iter().map(|facts| facts.partitions as usize).sum())
+    }
+
+    /// When partitions were assigned or revoked for the last time, ns.
+    pub(super) fn settled_ns(&self) -> Option<u64> {
+        self.changes.last().map(|(t_ns, ..)| *t_ns)
+    }
+
+    /// Whether all of a topic can be delivered in the end.
+    pub(super) fn is_deliverable(&self, topic: usize) -> bool {
+        let facts = self.topics[topic];
+        facts.deliverable && !self.crew.faults.iter().any(|fault| fault.removes(&facts.name))
     }
 
     /// From when on the consumer could have served, ns: the first batch's poll began, and, where
@@ -170,9 +179,7 @@ struct Gathering<'a> {
     topics: HashMap<&'a str, usize>,
     lanes: HashMap<(usize, u32), usize>,
     batches: Vec<Vec<Batch>>,
-    /// One past the largest offset delivered, per lane.
-    positions: Vec<i64>,
-    /// The same, in lives that only prepared.
+    /// One past the largest offset delivered in lives that only prepared, per lane.
     prepared: Vec<i64>,
     measured: BTreeMap<u32, bool>,
     sent: HashMap<(u32, u64), u64>,
@@ -187,7 +194,6 @@ impl<'a> Gathering<'a> {
             topics: header.topics.iter().enumerate().map(|(index, t)| (t.name.as_str(), index)).collect(),
             lanes: HashMap::new(),
             batches: Vec::new(),
-            positions: Vec::new(),
             prepared: Vec::new(),
             measured: BTreeMap::new(),
             sent: HashMap::new(),
@@ -207,7 +213,6 @@ impl<'a> Gathering<'a> {
         Some(*self.lanes.entry((topic, partition)).or_insert_with(|| {
             self.course.lanes.push(Lane { topic, supply: Supply::default() });
             self.batches.push(Vec::new());
-            self.positions.push(i64::MIN);
             self.prepared.push(i64::MIN);
             self.course.lanes.len() - 1
         }))
@@ -221,17 +226,25 @@ impl<'a> Gathering<'a> {
         if !self.stopping {
             self.course.end_ns = last;
         }
-        let last_return = self.course.polls.last().map_or(0, |poll| poll.return_ns);
-        self.course.end_ns = self.course.end_ns.max(last_return);
+        let mut course = self.course;
+        // Processes write at the same time, and their lines may wait before they are written.
+        course.polls.sort_by_key(|poll| poll.return_ns);
+        course.changes.sort_by_key(|(t_ns, ..)| *t_ns);
+        leave_repeated_out(&mut course.polls, self.prepared.clone());
+        let last_return = course.polls.last().map_or(0, |poll| poll.return_ns);
+        course.end_ns = course.end_ns.max(last_return);
         for (lane, (batches, position)) in
-            self.course.lanes.iter_mut().zip(self.batches.into_iter().zip(self.prepared))
+            course.lanes.iter_mut().zip(self.batches.into_iter().zip(self.prepared))
         {
             lane.supply = Supply::new(batches, position);
         }
-        self.course
+        course.crew.close(course.end_ns);
+        course.owners = ownership(&course);
+        course
     }
 
     fn take(&mut self, event: &'a Event) {
+        self.course.crew.take(event.t_ns, &event.body);
         match &event.body {
             Body::Phase { phase: Phase::Stop } if self.measures_now() => {
                 self.stopping = true;
@@ -273,6 +286,7 @@ impl<'a> Gathering<'a> {
                 if self.measures(*life) =>
             {
                 self.course.samples.push(Sample {
+                    life: *life,
                     t_ns: event.t_ns,
                     rss_kib: *rss_kib,
                     rss_peak_kib: *rss_peak_kib,
@@ -282,7 +296,7 @@ impl<'a> Gathering<'a> {
                 });
             }
             Body::WorkerExited { life, cpu_ms, .. } if self.measures(*life) && *cpu_ms > 0 => {
-                self.course.cpu_ms = Some(self.course.cpu_ms.unwrap_or(0) + cpu_ms);
+                self.course.cpu_ms.insert(*life, *cpu_ms);
             }
             Body::RunEnded { outcome } => self.course.outcome = Some(outcome.clone()),
             _ => {}
@@ -311,7 +325,6 @@ impl<'a> Gathering<'a> {
                     if let Some(lane) = self.lane(&range.topic, range.partition) {
                         let end = range.last.saturating_add(1);
                         self.prepared[lane] = self.prepared[lane].max(end);
-                        self.positions[lane] = self.positions[lane].max(end);
                     }
                 }
             }
@@ -320,17 +333,19 @@ impl<'a> Gathering<'a> {
         let course = &mut self.course;
         match line {
             WorkerLine::Hello { start_ns, client, actual_mode, reason, .. } => {
-                course.start_ns.get_or_insert(*start_ns);
+                course.start_ns = Some(course.start_ns.map_or(*start_ns, |first| first.min(*start_ns)));
                 let details = [actual_mode.as_deref(), reason.as_deref()].into_iter().flatten();
                 let words: Vec<&str> = std::iter::once(client.as_str()).chain(details).collect();
                 course.client = Some(words.join(", "));
                 course.actual_mode.clone_from(actual_mode);
             }
             WorkerLine::Assigned { t_ns, partitions, .. } if !self.stopping => {
-                course.changes.push((*t_ns, Change::Assigned(partitions)));
+                let lanes = self.lanes_of(partitions);
+                self.course.changes.push((*t_ns, life, Change::Assigned(lanes)));
             }
             WorkerLine::Revoked { t_ns, partitions, .. } if !self.stopping => {
-                course.changes.push((*t_ns, Change::Revoked(partitions)));
+                let lanes = self.lanes_of(partitions);
+                self.course.changes.push((*t_ns, life, Change::Revoked(lanes)));
             }
             WorkerLine::CommitSent { id, t_ns, .. } => {
                 course.commits_sent += 1;
@@ -344,11 +359,15 @@ impl<'a> Gathering<'a> {
             }
             WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges } => {
                 let takes = ranges.iter().filter_map(|range| self.delivered(range)).collect();
-                let poll = Poll { seq: *seq, begin_ns: *t_begin_ns, return_ns: *t_return_ns, takes };
+                let poll = Poll { life, seq: *seq, begin_ns: *t_begin_ns, return_ns: *t_return_ns, takes };
                 self.course.polls.push(poll);
             }
             _ => {}
         }
+    }
+
+    fn lanes_of(&mut self, partitions: &[TopicPartition]) -> Vec<usize> {
+        partitions.iter().filter_map(|owned| self.lane(&owned.topic, owned.partition)).collect()
     }
 
     fn delivered(&mut self, range: &DeliveredRange) -> Option<Take> {
@@ -359,8 +378,16 @@ impl<'a> Gathering<'a> {
         if range.count > RECORDS_MAX || range.first > range.last || end.abs_diff(range.first) > RECORDS_MAX {
             return None;
         }
-        let start = range.first.max(self.positions[lane]).min(end);
-        self.positions[lane] = self.positions[lane].max(end);
-        Some(Take { topic: self.course.lanes[lane].topic, partition: lane, start, end, count: range.count })
+        let (topic, start) = (self.course.lanes[lane].topic, range.first);
+        Some(Take { topic, partition: lane, start, end, count: range.count })
+    }
+}
+
+/// Lets takes begin behind what had been delivered before them.
+fn leave_repeated_out(polls: &mut [Poll], mut positions: Vec<i64>) {
+    for take in polls.iter_mut().flat_map(|poll| &mut poll.takes) {
+        let position = &mut positions[take.partition];
+        take.start = take.start.max(*position).min(take.end);
+        *position = (*position).max(take.end);
     }
 }

@@ -20,9 +20,8 @@ pub(super) struct Inputs {
 /// the run's end.
 pub(super) fn inputs(course: &Course<'_>) -> Inputs {
     let has_data = course.has_data();
-    let needed: Vec<usize> = (0..course.topics.len())
-        .filter(|topic| has_data[*topic] && course.topics[*topic].deliverable)
-        .collect();
+    let needed: Vec<usize> =
+        (0..course.topics.len()).filter(|topic| has_data[*topic] && course.is_deliverable(*topic)).collect();
     let (Some(origin_ns), false) = (course.origin_ns(), needed.is_empty()) else {
         return Inputs::default();
     };

@@ -1,9 +1,12 @@
 //! The course of a run as the plots show it.
 
-use crate::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
+use std::collections::BTreeMap;
 
-use super::course::{Course, number};
+use crate::timeline::{Process, ServiceState, Stretch, Timeline, TopicTimeline};
+
+use super::course::{Course, Sample, number};
 use super::inputs::Inputs;
+use super::recovery;
 use super::service::{Hunger, Served};
 
 // A plot is some 1,000 pixels wide; finer steps are not seen and make files large.
@@ -23,8 +26,6 @@ pub(super) fn timeline(
     backlog_delivered_ns: Option<u64>,
 ) -> Timeline {
     let at = |t_ns: u64| course.at_ms(t_ns);
-    let samples = || course.samples.iter();
-    let kib = |kib: u64| number(kib) / 1024.0;
     Timeline {
         mode: String::new(),
         run: 0,
@@ -38,13 +39,61 @@ pub(super) fn timeline(
             .map(|(facts, served)| topic(course, facts, served))
             .collect(),
         throughput: throughput(course),
-        rss_mib: samples().map(|sample| (at(sample.t_ns), kib(sample.rss_kib))).collect(),
-        threads: samples().map(|sample| (at(sample.t_ns), sample.threads)).collect(),
-        connections: samples().filter_map(|s| s.connections.map(|count| (at(s.t_ns), count))).collect(),
+        rss_mib: together(course, |sample| Some(sample.rss_kib))
+            .map(|(ms, kib)| (ms, number(kib) / 1024.0))
+            .collect(),
+        threads: counts(together(course, |sample| Some(sample.threads.into()))),
+        connections: counts(together(course, |sample| sample.connections.map(u64::from))),
         complete_inputs: thinned(course, inputs.steps.iter().copied()),
         share: shares.iter().map(|(t_ns, share)| (at(*t_ns), *share)).collect(),
         lag: lag(course),
+        faults: recovery::faults(course),
+        rebalances: rebalances(course),
+        processes: processes(course),
     }
+}
+
+/// Of all processes together: the newest sample of each that is there, at every sample.
+fn together(
+    course: &Course<'_>,
+    value: impl Fn(&Sample) -> Option<u64> + Copy,
+) -> impl Iterator<Item = (f64, u64)> {
+    let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
+    course.samples.iter().filter_map(move |sample| {
+        newest.insert(sample.life, value(sample)?);
+        let gone = |life: &u32| {
+            let ended = course.crew.lives.get(life).and_then(|life| life.ended);
+            ended.is_some_and(|(t_ns, _)| t_ns < sample.t_ns)
+        };
+        newest.retain(|life, _| !gone(life));
+        Some((course.at_ms(sample.t_ns), newest.values().sum()))
+    })
+}
+
+fn counts(points: impl Iterator<Item = (f64, u64)>) -> Vec<(f64, u32)> {
+    points.map(|(ms, count)| (ms, u32::try_from(count).unwrap_or(u32::MAX))).collect()
+}
+
+/// Changes within a pixel are one mark.
+fn rebalances(course: &Course<'_>) -> Vec<f64> {
+    let joined_ns = course.joined_ns().unwrap_or(u64::MAX);
+    let later = course.changes.iter().map(|(t_ns, ..)| *t_ns).filter(|t_ns| *t_ns > joined_ns);
+    thinned(course, later.map(|t_ns| (t_ns, 0))).into_iter().map(|(ms, _)| ms).collect()
+}
+
+fn processes(course: &Course<'_>) -> Vec<Process> {
+    let process = |(number, life): (&u32, &super::crew::Life)| {
+        let polls = || course.polls.iter().filter(|poll| poll.life == *number);
+        Process {
+            life: *number,
+            instance: life.instance,
+            from_ms: course.at_ms(life.from_ns),
+            ended: life.ended.map(|(t_ns, how)| (course.at_ms(t_ns), how)),
+            polls: polls().count() as u64,
+            records: polls().map(super::course::Poll::records).sum(),
+        }
+    };
+    course.crew.lives.iter().map(process).collect()
 }
 
 fn span_ns(course: &Course<'_>) -> u64 {
@@ -89,12 +138,12 @@ fn stretches(course: &Course<'_>, served: &Served) -> Vec<Stretch> {
     // Until the first batch nobody was passed over: whom it serves did not starve.
     let first_ns = course.first_batch_ns().unwrap_or(origin_ns);
     let seen = |hunger: &Hunger| hunger.to_ns > first_ns && hunger.to_ns - hunger.from_ns > visible;
-    let mut hungers = served.hungers.iter().copied().filter(seen).peekable();
+    let mut hungers = served.hungers.iter().filter(|hunger| seen(hunger)).peekable();
     for (begin_ns, return_ns, _) in &served.deliveries {
         if let Some(hunger) = hungers.next_if(|hunger| hunger.to_ns <= *return_ns) {
             let idle_before = hunger.from_ns.saturating_sub(line.until_ns) > visible;
             line.to(hunger.from_ns, if idle_before { ServiceState::Idle } else { ServiceState::Served });
-            line.to(hunger.to_ns, ServiceState::Starving);
+            line.through(hunger);
         } else {
             if *return_ns > first_ns && begin_ns.saturating_sub(line.until_ns) > visible {
                 line.to(*begin_ns, ServiceState::Idle);
@@ -104,7 +153,7 @@ fn stretches(course: &Course<'_>, served: &Served) -> Vec<Stretch> {
     }
     if let Some(hunger) = hungers.next() {
         line.to(hunger.from_ns, ServiceState::Idle);
-        line.to(hunger.to_ns, ServiceState::Starving);
+        line.through(hunger);
     }
     line.to(course.end_ns, ServiceState::Idle);
     let stretch = |(from, to, state): (u64, u64, ServiceState)| Stretch {
@@ -121,6 +170,14 @@ struct Line {
 }
 
 impl Line {
+    fn through(&mut self, hunger: &Hunger) {
+        for (from_ns, to_ns) in &hunger.ownerless {
+            self.to(*from_ns, ServiceState::Starving);
+            self.to(*to_ns, ServiceState::Ownerless);
+        }
+        self.to(hunger.to_ns, ServiceState::Starving);
+    }
+
     fn to(&mut self, t_ns: u64, state: ServiceState) {
         if t_ns <= self.until_ns {
             return;

@@ -76,6 +76,7 @@ fn polls_that_pass_over_a_topic_with_records_are_counted_and_described() {
     assert_metric(&found, "starved_polls_max", Some(3.0));
     let expected = Starvation {
         topic: "sensor".to_owned(),
+        life: 1,
         seq_first: 1,
         seq_last: 3,
         polls: 3,

@@ -95,6 +95,19 @@ pub(super) fn pooled(course: &Course<'_>, waits: &[Option<Times>]) -> Times {
     pool
 }
 
+/// How long the broker took with live records: of each, from the time it was due to the
+/// acknowledgement of its batch.
+pub(super) fn acknowledgements(course: &Course<'_>) -> Times {
+    let mut times = Times::new();
+    let batches = course.lanes.iter().flat_map(|lane| lane.supply.batches());
+    for batch in batches.filter(|batch| batch.origin == Origin::Live) {
+        for offset in batch.start..batch.end {
+            times.add(batch.ack_ns.saturating_sub(batch.due_ns(offset)));
+        }
+    }
+    times
+}
+
 /// How late live records were handed over: of each batch the last record's lateness, counted for
 /// all its records.
 pub(super) fn lateness(course: &Course<'_>) -> Times {

@@ -48,6 +48,8 @@ pub(super) struct Partition {
     pub(super) delivered: Vec<Delivery>,
     pub(super) tenure: Tenure,
     pub(super) broker: Option<Final>,
+    /// A fault deleted its topic: what it still held cannot be delivered any more.
+    pub(super) deleted: bool,
 }
 
 /// How the auditor names a partition.
@@ -111,6 +113,17 @@ impl Partition {
     ) {
         let log_start = self.broker.map_or(i64::MIN, |broker| broker.log_start);
         let committed = self.broker.and_then(|broker| broker.committed).unwrap_or(i64::MIN);
+        if self.deleted {
+            // The broker has forgotten the commits too; what it acknowledged still binds.
+            self.missing_of_deleted(
+                name,
+                missing,
+                committed.max(self.tenure.committed(u64::MAX)),
+                audit,
+                findings,
+            );
+            return;
+        }
         let skipped = missing.below(log_start);
         audit.skipped_by_retention += skipped.count();
         for &(start, end) in skipped.ranges() {
@@ -145,6 +158,35 @@ impl Partition {
                     offsets(start, end),
                     self.neighbour(start)
                 )
+            });
+        }
+    }
+
+    /// Below the committed offset lost all the same; the rest went with its topic.
+    fn missing_of_deleted(
+        &self,
+        name: Name<'_>,
+        missing: &Intervals,
+        committed: i64,
+        audit: &mut Audit,
+        findings: &mut Findings,
+    ) {
+        let lost = missing.below(committed);
+        audit.lost += lost.count();
+        for &(start, end) in lost.ranges() {
+            findings.add(Finding::Lost, || {
+                format!(
+                    "lost: {name} {}, acknowledged, never delivered and below the committed offset {committed}{}",
+                    offsets(start, end),
+                    self.neighbour(start)
+                )
+            });
+        }
+        let gone = missing.from(committed);
+        audit.skipped_by_retention += gone.count();
+        for &(start, end) in gone.ranges() {
+            findings.add(Finding::SkippedByRetention, || {
+                format!("skipped by retention: {name} {}, deleted with its topic", offsets(start, end))
             });
         }
     }

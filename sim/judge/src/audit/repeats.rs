@@ -21,7 +21,7 @@ impl Tenure {
     }
 
     /// The last offset that was acknowledged as committed by then.
-    fn committed(&self, t_ns: u64) -> i64 {
+    pub(super) fn committed(&self, t_ns: u64) -> i64 {
         let by_then = self.acknowledged.iter().filter(|(heard, _)| *heard <= t_ns);
         by_then.max_by_key(|(heard, _)| *heard).map_or(i64::MIN, |(_, offset)| *offset)
     }

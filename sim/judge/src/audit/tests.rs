@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::DeliveredRange;
-use crate::testing::Log;
+use crate::protocol::{DeliveredRange, PartitionOffset};
+use crate::testing::{Log, ms};
 
 /// 30 records of `orders`, 10 of `sensor`, delivered in three polls.
 fn clean() -> Log {
@@ -389,4 +389,54 @@ proptest! {
         let found = Audit { findings: Vec::new(), ..report(&log).audit };
         prop_assert_eq!(found, naive(&schedule));
     }
+}
+
+/// `clean`, but the first ten records of `orders` are below the log's start and were not delivered.
+fn overtaken() -> Log {
+    let mut log = clean();
+    log.ranges_mut().next().unwrap().remove(0);
+    for event in &mut log.events {
+        if let Body::BrokerOffsets { topic, log_start, .. } = &mut event.body
+            && topic == "orders"
+        {
+            *log_start = 10;
+        }
+    }
+    log
+}
+
+#[test]
+fn what_the_scenario_had_removed_is_skipped_and_no_hole_in_the_measurement() {
+    let removed_from = |topic: &str| {
+        let mut log = overtaken();
+        log.fault(30, "retention_overtakes", Some(topic), true);
+        let report = report(&log);
+        assert_eq!((report.audit.skipped_by_retention, report.audit.lost), (10, 0));
+        let verdict = crate::judge::judge(&log.whole()).unwrap().summary.verdict;
+        (report.skipped_unasked, verdict)
+    };
+    assert_eq!(removed_from("orders"), (0, crate::summary::Verdict::Pass));
+    assert_eq!(removed_from("sensor"), (10, crate::summary::Verdict::Inconclusive));
+}
+
+#[test]
+fn what_went_with_its_topic_is_neither_lost_nor_undelivered_but_what_was_committed_past_is() {
+    let deleted = |committed: i64, fault: &str| {
+        let mut log = Log::new(&[("orders", 1)]);
+        log.backlog("orders", 0, 30);
+        log.start(0, true);
+        log.poll(20, 30, &[("orders", 0, 0, 10)]);
+        let offsets = vec![PartitionOffset { topic: "orders".to_owned(), partition: 0, offset: committed }];
+        log.line(WorkerLine::CommitSent { id: 1, t_ns: ms(30), offsets });
+        log.line(WorkerLine::CommitResult { id: 1, t_ns: ms(31), error: None });
+        log.fault(40, fault, Some("orders"), true);
+        log.stop(50);
+        log.bye(60);
+        log.emit(Body::RunEnded { outcome: Outcome::Finished });
+        let audit = report(&log).audit;
+        (audit.lost, audit.undelivered, audit.skipped_by_retention)
+    };
+    assert_eq!(deleted(10, "topic_deleted"), (0, 0, 20));
+    assert_eq!(deleted(13, "topic_deleted"), (3, 0, 17));
+    assert_eq!(deleted(10, "slow_broker"), (0, 20, 0));
 }

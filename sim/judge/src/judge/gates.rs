@@ -91,11 +91,12 @@ fn culprit(reference: &Reference, figures: &Figures<'_>) -> Option<String> {
 }
 
 fn sentence(found: &Starvation) -> String {
-    let Starvation { topic, seq_first, seq_last, polls, from_ms, to_ms, took } = found;
+    let Starvation { topic, life, seq_first, seq_last, polls, from_ms, to_ms, took } = found;
+    let whose = if *life > 1 { format!(" of life {life}") } else { String::new() };
     let which = match polls {
         0 => "no poll returned records meanwhile".to_owned(),
-        1 => format!("poll {seq_first}"),
-        _ => format!("polls {seq_first}–{seq_last}, {polls} of them"),
+        1 => format!("poll {seq_first}{whose}"),
+        _ => format!("polls {seq_first}–{seq_last}{whose}, {polls} of them"),
     };
     let takers: Vec<String> = took
         .iter()

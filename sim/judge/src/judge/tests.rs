@@ -225,6 +225,38 @@ fn a_late_producer_counts_only_where_a_gate_rests_on_waits() {
     assert!(late.contains("handed over 21 ms late"), "{late}");
 }
 
+/// The verdict of one failed gate where the broker took `ack_ms` to acknowledge and a topic starved
+/// for `starved_ms`.
+fn with_a_slow_broker(ack_ms: f64, starved_ms: f64, expression: &str, left: f64, right: f64) -> Verdict {
+    let mut reasons = verdict::Reasons::default();
+    reasons.slow_broker("fair", Some(ack_ms), 50);
+    let gate = GateResult {
+        expression: expression.to_owned(),
+        line: 1,
+        verdict: GateVerdict::Fail,
+        holds: Some(false),
+        left: Some(left),
+        right: Some(right),
+        detail: None,
+    };
+    reasons.gates(&[gate], &|_| starved_ms);
+    reasons.verdict().0
+}
+
+#[test]
+fn a_slow_broker_takes_the_blame_for_no_more_than_it_can_have_done() {
+    let wait = |ack, left| with_a_slow_broker(ack, 0.0, "fair.wait_p99_ms <= 50", left, 50.0);
+    assert_eq!(wait(200.0, 185.0), Verdict::Inconclusive);
+    assert_eq!(wait(200.0, 251.0), Verdict::Fail, "the consumer's part alone is too long");
+    assert_eq!(wait(50.0, 60.0), Verdict::Fail, "as fast as the judge assumes");
+    let starved = |ms| with_a_slow_broker(200.0, ms, "fair.starved_polls_max <= 1", 8.0, 1.0);
+    assert_eq!(starved(36.0), Verdict::Inconclusive);
+    assert_eq!(starved(960.0), Verdict::Fail);
+    assert_eq!(with_a_slow_broker(200.0, 0.0, "fair.drain_s <= 1", 2.0, 1.0), Verdict::Fail);
+    assert_eq!(with_a_slow_broker(200.0, 0.0, "fair.lost == 0", 1.0, 0.0), Verdict::Fail);
+    assert_eq!(with_a_slow_broker(200.0, 0.0, "multi.wait_p99_ms <= 50", 60.0, 50.0), Verdict::Fail);
+}
+
 #[test]
 fn several_runs_give_medians_sums_and_the_worst_run_by_name() {
     let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);

@@ -1,6 +1,6 @@
 //! From figures to a verdict and its reasons.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::RunAnalysis;
 use crate::audit::AuditReport;
@@ -19,7 +19,14 @@ pub(super) struct Reasons {
     doubts: Vec<String>,
     /// Modes of which a run is missing or broke off: what they lack accuses nobody.
     broken: BTreeSet<String>,
+    /// Modes whose broker took too long to acknowledge, though no fault troubled it: how long, ms
+    /// (99th percentile), and how long is allowed.
+    slow: BTreeMap<String, (f64, u64)>,
 }
+
+/// Beginnings of the names of metrics that a slow broker spoils: they count from the moment when a
+/// record was there to be had, and that is taken to be `availability_ms` after its acknowledgement.
+const SPOILT_BY_SLOW_BROKER: [&str; 4] = ["wait_", "starved_polls", "service_gap", "output_gap"];
 
 impl Reasons {
     /// Weighs one run of a mode.
@@ -49,10 +56,10 @@ impl Reasons {
             let example = finding.map(|finding| format!(", for example: {finding}")).unwrap_or_default();
             self.failures.push(format!("{what}: {count} records {name}{example}"));
         }
-        if audit.skipped_by_retention > 0 {
+        if report.skipped_unasked > 0 {
             self.doubts.push(format!(
                 "{what}: the broker removed {} records before they could be read; lengthen its retention",
-                audit.skipped_by_retention
+                report.skipped_unasked
             ));
         }
         self.doubts.extend(report.flaws.iter().map(|flaw| format!("{what}: {flaw}")));
@@ -78,8 +85,35 @@ impl Reasons {
         }
     }
 
-    /// Weighs the gates.
-    pub(super) fn gates(&mut self, gates: &[GateResult]) {
+    /// A broker that takes longer to acknowledge a record than `availability_ms` also takes longer
+    /// to hand it out than the judge allows. What then fails may be the broker's doing; what holds,
+    /// holds all the more.
+    pub(super) fn slow_broker(&mut self, mode: &str, ack_p99_ms: Option<f64>, availability_ms: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a scenario's milliseconds")]
+        let allowed = availability_ms as f64;
+        if let Some(ack_ms) = ack_p99_ms.filter(|ack_ms| *ack_ms > allowed) {
+            self.slow.insert(mode.to_owned(), (ack_ms, availability_ms));
+        }
+    }
+
+    /// The mode of a failed gate whose failure is no larger than what a slow broker explains, if
+    /// there is one: a wait or gap beyond its bound by no more than acknowledgements took, a topic
+    /// starved for no longer than that.
+    fn spoilt(&self, gate: &GateResult, starved_ms: &dyn Fn(&str) -> f64) -> Option<(&str, f64, u64)> {
+        let expression = Expression::parse(&gate.expression).ok()?;
+        let beyond_ms = (gate.left? - gate.right?).abs();
+        let mut modes = expression.references().into_iter().filter_map(|reference| {
+            SPOILT_BY_SLOW_BROKER.iter().find(|name| reference.metric.starts_with(**name))?;
+            let (mode, (ack_ms, allowed)) = self.slow.get_key_value(&reference.mode)?;
+            let counts_polls = reference.metric.starts_with("starved_polls");
+            let unexplained_ms = if counts_polls { starved_ms(mode) } else { beyond_ms };
+            (unexplained_ms <= *ack_ms).then_some((mode.as_str(), *ack_ms, *allowed))
+        });
+        modes.next()
+    }
+
+    /// Weighs the gates; `starved_ms` tells for how long a mode starved a topic at worst.
+    pub(super) fn gates(&mut self, gates: &[GateResult], starved_ms: &dyn Fn(&str) -> f64) {
         for gate in gates {
             let about_broken = self.is_about_broken(gate);
             let reason = match gate.verdict {
@@ -89,7 +123,14 @@ impl Reasons {
                 GateVerdict::Absent => format!("gate without figures: {}", gate.expression),
             };
             let detail = gate.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            self.failures.push(reason + &detail);
+            match self.spoilt(gate, starved_ms).filter(|_| gate.verdict == GateVerdict::Fail) {
+                Some((mode, ack_ms, allowed)) => self.doubts.push(format!(
+                    "{reason}{detail}; but in {mode} the broker took {ack_ms:.0} ms to acknowledge live records (99th \
+                     percentile; availability_ms allows {allowed}), so this may not be the consumer's doing: free \
+                     the machine, or raise availability_ms if the broker is always that slow"
+                )),
+                None => self.failures.push(reason + &detail),
+            }
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
+use super::disturbances::disturbances;
 use super::plots::{Plot, plots};
 use super::rows::{Comparison, comparison, comparison_of_topic, one_run_note, sample_counts};
-use super::terminal::audit_counts;
+use super::terminal::{after_faults, audit_counts};
 use super::value::{show_option, sides};
 use super::{ReportInput, gate_mark, gate_word, sentence, verdict_word};
 use crate::manifest::{MachineFacts, Manifest};
@@ -64,6 +65,7 @@ pub fn html(input: &ReportInput<'_>) -> String {
                         section { h2 { "Gates" } (gates(&summary.gates)) }
                     }
                     section { h2 { "Audit" } (audit(summary)) }
+                    (disturbances(input))
                     @for plot in rest { (figure(plot)) }
                     section { h2 { "Topics" } (topics(summary)) }
                     @if summary.modes.values().any(|mode| !mode.errors.is_empty()) {
@@ -160,6 +162,9 @@ fn audit(summary: &Summary) -> Markup {
                     }
                 }
             }
+        }
+        @for mode in &modes {
+            @if let Some(more) = after_faults(&summary.audit[*mode]) { p.note { (mode) ": " (more) "." } }
         }
         @for mode in &modes {
             @for finding in &summary.audit[*mode].findings { p.detail { (mode) ": " (finding) } }

@@ -22,11 +22,16 @@ const PALETTE: [RGBColor; 6] = [
 /// A topic's stretches.
 pub(super) const SERVED: RGBColor = RGBColor(0, 158, 115);
 pub(super) const STARVING: RGBColor = RGBColor(213, 94, 0);
+pub(super) const OWNERLESS: RGBColor = RGBColor(204, 121, 167);
+/// A process that is there.
+pub(super) const PRESENT: RGBColor = RGBColor(86, 180, 233);
 
 /// Stands for the page's text colour.
 const INK: RGBColor = RGBColor(1, 1, 1);
 /// Stands for the page's text colour, faint.
 const FAINT: RGBColor = RGBColor(2, 2, 2);
+/// Stands for the page's text colour over a picture that stays visible.
+const VEIL: RGBColor = RGBColor(3, 3, 3);
 /// A lane's ground, where nothing else is drawn.
 pub(super) const IDLE: RGBColor = FAINT;
 
@@ -48,6 +53,15 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+/// A fault: from, to (seconds; the same for what happens once) and its number in the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Band {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) number: usize,
+    pub(super) label: String,
+}
+
 /// Draws, and makes the colours the page's.
 fn draw(height: u32, paint: impl FnOnce(&Area<'_>)) -> String {
     let mut svg = String::new();
@@ -59,6 +73,7 @@ fn draw(height: u32, paint: impl FnOnce(&Area<'_>)) -> String {
     svg.replace("#010101", "currentColor")
         .replace("stroke=\"#020202\"", "stroke=\"currentColor\" stroke-opacity=\"0.18\"")
         .replace("fill=\"#020202\"", "fill=\"currentColor\" fill-opacity=\"0.18\"")
+        .replace("fill=\"#030303\"", "fill=\"currentColor\" fill-opacity=\"0.13\"")
         // The page decides the size; the box keeps the shape.
         .replacen(&format!("width=\"{WIDTH}\" height=\"{height}\" "), "role=\"img\" ", 1)
 }
@@ -104,7 +119,7 @@ fn top(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Lines over time (seconds). `steps`: the value holds until the next point.
-pub(super) fn lines(y_label: &str, lines: &[Line], steps: bool) -> String {
+pub(super) fn lines(y_label: &str, lines: &[Line], steps: bool, bands: &[Band]) -> String {
     draw(320, |area| {
         let names: Vec<String> = lines.iter().map(|line| line.name.clone()).collect();
         let area = legend(area, &mode_legend(&names));
@@ -117,6 +132,7 @@ pub(super) fn lines(y_label: &str, lines: &[Line], steps: bool) -> String {
             .build_cartesian_2d(0.0..x_top, 0.0..y_top)
             .expect("both ranges have a length");
         mesh(&mut chart, "time since start [s]", y_label);
+        veil(&mut chart, bands, (x_top, y_top));
         for (index, line) in lines.iter().enumerate() {
             let points = if steps { stepped(&line.points) } else { line.points.clone() };
             let _ = chart.draw_series(LineSeries::new(points, color(index).stroke_width(2)));
@@ -140,6 +156,7 @@ pub(super) fn panels(y_label: &str, panels: &[Panel], entries: &[(String, RGBCol
                 .build_cartesian_2d(0.0..x_top, 0.0..105.0)
                 .expect("both ranges have a length");
             mesh(&mut chart, "time since start [s]", y_label);
+            veil(&mut chart, &panel.bands, (x_top, 105.0));
             for (color, points) in &panel.lines {
                 let _ = chart.draw_series(LineSeries::new(stepped(points), color.stroke_width(2)));
             }
@@ -151,6 +168,19 @@ pub(super) fn panels(y_label: &str, panels: &[Panel], entries: &[(String, RGBCol
 pub(super) struct Panel {
     pub(super) name: String,
     pub(super) lines: Vec<(RGBColor, Vec<(f64, f64)>)>,
+    pub(super) bands: Vec<Band>,
+}
+
+/// Faults as bands with their numbers, over the whole height.
+fn veil(chart: &mut Chart<'_, '_>, bands: &[Band], (x_top, y_top): (f64, f64)) {
+    for band in bands.iter().filter(|band| band.from <= x_top) {
+        // What happens once is a line.
+        let to = band.to.max(band.from + x_top / 400.0).min(x_top);
+        let area = Rectangle::new([(band.from, 0.0), (to, y_top)], VEIL.filled());
+        let _ = chart.draw_series(std::iter::once(area));
+        let number = Text::new(band.number.to_string(), (band.from, y_top), text(13));
+        let _ = chart.draw_series(std::iter::once(number));
+    }
 }
 
 fn stepped(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -251,24 +281,58 @@ pub(super) struct Lane {
     pub(super) stretches: Vec<(f64, f64, RGBColor)>,
 }
 
+/// One mode: lanes, faults over them, and marks (seconds) above them.
+pub(super) struct ServicePanel {
+    pub(super) mode: String,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) bands: Vec<Band>,
+    pub(super) marks: Vec<f64>,
+}
+
+const LANE: i32 = 17;
+/// A row of faults' names.
+const LABEL: i32 = 16;
+
+impl ServicePanel {
+    fn height(&self, rows: usize) -> i32 {
+        34 + LABEL * px(rows) + LANE * px(self.lanes.len())
+    }
+}
+
+fn px(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(0)
+}
+
+/// Where each band's name stands, px, so that none covers another: (x, row).
+fn places(bands: &[Band], scale: impl Fn(f64) -> i32, right: i32) -> Vec<(i32, usize)> {
+    let mut ends: Vec<i32> = Vec::new();
+    let place = |band: &Band| {
+        let width = (LETTER - 1) * px(band.label.chars().count());
+        let x = scale(band.from).min(right - width);
+        let row = ends.iter().position(|end| *end < x).unwrap_or(ends.len());
+        ends.resize(ends.len().max(row + 1), 0);
+        ends[row] = x + width + LETTER;
+        (x, row)
+    };
+    bands.iter().map(place).collect()
+}
+
 /// A panel per mode, a lane per topic.
-pub(super) fn service(panels: &[(String, Vec<Lane>)], entries: &[(String, RGBColor)]) -> String {
-    let lane = 17;
-    let heights: Vec<i32> =
-        panels.iter().map(|(_, lanes)| 34 + lane * i32::try_from(lanes.len()).unwrap_or(1)).collect();
-    let body: i32 = heights.iter().sum();
-    let longest =
-        panels.iter().flat_map(|(_, lanes)| lanes).map(|lane| lane.name.chars().count()).max().unwrap_or(0);
-    let left = 24 + LETTER * i32::try_from(longest).unwrap_or(0);
+pub(super) fn service(panels: &[ServicePanel], entries: &[(String, RGBColor)]) -> String {
+    let lanes = || panels.iter().flat_map(|panel| &panel.lanes);
+    let longest = lanes().map(|lane| lane.name.chars().count()).max().unwrap_or(0);
+    let left = 24 + LETTER * px(longest);
     let right = i32::try_from(WIDTH).unwrap_or(900) - 16;
-    let x_top = top(panels
-        .iter()
-        .flat_map(|(_, lanes)| lanes)
-        .flat_map(|lane| &lane.stretches)
-        .map(|stretch| stretch.1));
+    let x_top = top(lanes().flat_map(|lane| &lane.stretches).map(|stretch| stretch.1));
+    let scale = |seconds: f64| left + (f64::from(right - left) * seconds.min(x_top) / x_top) as i32;
+    let places: Vec<Vec<(i32, usize)>> =
+        panels.iter().map(|panel| places(&panel.bands, scale, right)).collect();
+    let rows = |places: &[(i32, usize)]| places.iter().map(|(_, row)| row + 1).max().unwrap_or(0);
+    let heights: Vec<i32> =
+        panels.iter().zip(&places).map(|(panel, places)| panel.height(rows(places))).collect();
+    let body: i32 = heights.iter().sum();
     draw(u32::try_from(body + 30 + 56).unwrap_or(600), |area| {
         let area = legend(area, entries);
-        let scale = |seconds: f64| left + (f64::from(right - left) * seconds / x_top) as i32;
         for value in ticks(false, 0.0, x_top) {
             let x = scale(value);
             let _ = area.draw(&PathElement::new(vec![(x, 26), (x, body)], FAINT));
@@ -278,18 +342,31 @@ pub(super) fn service(panels: &[(String, Vec<Lane>)], entries: &[(String, RGBCol
         let middle = text(TEXT).pos(Pos::new(HPos::Center, VPos::Top));
         let _ = area.draw(&Text::new("time since start [s]", ((left + right) / 2, body + 28), middle));
         let mut y = 0;
-        for ((mode, lanes), height) in panels.iter().zip(&heights) {
-            let _ = area.draw(&Text::new(mode.clone(), (left, y + 8), text(17)));
-            for (place, row) in (0_i32..).zip(lanes) {
-                let y = y + 28 + place * lane;
+        for ((panel, places), height) in panels.iter().zip(&places).zip(&heights) {
+            let _ = area.draw(&Text::new(panel.mode.clone(), (left, y + 8), text(17)));
+            let first = y + 28 + LABEL * px(rows(places));
+            for (place, row) in (0_i32..).zip(&panel.lanes) {
+                let y = first + place * LANE;
                 let label = text(13).pos(Pos::new(HPos::Right, VPos::Center));
-                let _ = area.draw(&Text::new(row.name.clone(), (left - 8, y + lane / 2), label));
-                let _ = area.draw(&Rectangle::new([(left, y + 2), (right, y + lane - 2)], FAINT.filled()));
+                let _ = area.draw(&Text::new(row.name.clone(), (left - 8, y + LANE / 2), label));
+                let _ = area.draw(&Rectangle::new([(left, y + 2), (right, y + LANE - 2)], FAINT.filled()));
                 for (from, to, color) in &row.stretches {
                     // One pixel is lost where the page shrinks the picture.
                     let (x0, x1) = (scale(*from), scale(*to).max(scale(*from) + 2));
-                    let _ = area.draw(&Rectangle::new([(x0, y + 2), (x1, y + lane - 2)], color.filled()));
+                    let _ = area.draw(&Rectangle::new([(x0, y + 2), (x1, y + LANE - 2)], color.filled()));
                 }
+            }
+            let bottom = first + LANE * px(panel.lanes.len());
+            for mark in &panel.marks {
+                let x = scale(*mark);
+                let _ = area.draw(&PathElement::new(vec![(x, first - 4), (x, first + 1)], INK));
+            }
+            for (band, (x, row)) in panel.bands.iter().zip(places) {
+                let y = y + 28 + LABEL * px(*row);
+                let (x0, x1) = (scale(band.from), scale(band.to).max(scale(band.from) + 2));
+                let _ = area.draw(&Rectangle::new([(x0, y), (x1, bottom)], VEIL.filled()));
+                let _ = area.draw(&PathElement::new(vec![(x0, y), (x0, bottom)], INK));
+                let _ = area.draw(&Text::new(band.label.clone(), (x + 3, y), text(13)));
             }
             y += height;
         }

@@ -1,12 +1,14 @@
 //! Which pictures there are, and the sentence under each that says what to see.
 
+use std::collections::BTreeMap;
+
 use plotters::style::RGBColor;
 
-use super::plot::{self, IDLE, Lane, Line, Panel, SERVED, STARVING};
+use super::plot::{self, Band, IDLE, Lane, Line, OWNERLESS, PRESENT, Panel, SERVED, STARVING, ServicePanel};
 use super::value::{duration_ms, show};
 use super::{ReportInput, shown};
 use crate::summary::Summary;
-use crate::timeline::{ServiceState, Stretch, Timeline, TopicTimeline};
+use crate::timeline::{FaultStretch, ServiceState, Stretch, Timeline, TopicTimeline};
 
 /// More lanes than this cannot be told apart at a glance.
 const LANES_MOST: usize = 12;
@@ -137,6 +139,7 @@ fn painted(topic: &TopicTimeline) -> Vec<(f64, f64, RGBColor)> {
         let color = match stretch.state {
             ServiceState::Served => SERVED,
             ServiceState::Starving => STARVING,
+            ServiceState::Ownerless => OWNERLESS,
             ServiceState::Idle => return None,
         };
         Some((stretch.from_ms / 1e3, stretch.to_ms / 1e3, color))
@@ -148,28 +151,44 @@ fn painted(topic: &TopicTimeline) -> Vec<(f64, f64, RGBColor)> {
 fn service(summary: &Summary, courses: &[&Timeline]) -> Plot {
     let chosen = chosen(courses);
     let lane = |topic: &TopicTimeline| Lane { name: topic.name.clone(), stretches: painted(topic) };
-    let panels: Vec<(String, Vec<Lane>)> = courses
-        .iter()
-        .map(|course| {
-            let topics = chosen.iter().filter_map(|&index| course.topics.get(index));
-            (course.mode.clone(), topics.map(lane).collect())
-        })
-        .collect();
-    let entries = [
+    let panel = |course: &&Timeline| {
+        let topics = chosen.iter().filter_map(|&index| course.topics.get(index));
+        ServicePanel {
+            mode: course.mode.clone(),
+            lanes: topics.map(lane).chain(instances(course)).collect(),
+            bands: bands(course),
+            marks: course.rebalances.iter().map(|ms| ms / 1e3).collect(),
+        }
+    };
+    let panels: Vec<ServicePanel> = courses.iter().map(panel).collect();
+    let mut entries = vec![
         ("records delivered".to_owned(), SERVED),
         ("starving: records there, none delivered".to_owned(), STARVING),
         ("nothing to deliver, or not yet begun".to_owned(), IDLE),
     ];
+    let ownerless = |topic: &TopicTimeline| topic.service.iter().any(|s| s.state == ServiceState::Ownerless);
+    if courses.iter().flat_map(|course| &course.topics).any(ownerless) {
+        // Shorter names, so that four stand in a row.
+        "starving".clone_into(&mut entries[1].0);
+        "nothing to deliver".clone_into(&mut entries[2].0);
+        entries.insert(2, ("records there, no owner".to_owned(), OWNERLESS));
+    }
     let trickles =
         courses.iter().flat_map(|course| &course.topics).any(|topic| trickle(topic).next().is_some());
     let marks =
         if trickles { " A mark inside a starving stretch is a delivery between two waits." } else { "" };
     let left_out = left_out(courses, &chosen);
+    let moved = if courses.iter().any(|course| !course.rebalances.is_empty()) {
+        " Small marks above the lanes are rebalances."
+    } else {
+        ""
+    };
+    let veiled = veiled(courses);
     Plot {
         name: "service",
         title: "Who is served when",
         caption: format!(
-            "The longest time that a topic with records got none: {}.{marks}{left_out}",
+            "The longest time that a topic with records got none: {}.{marks}{veiled}{moved}{left_out}",
             listed(summary, "service_gap_ms_max", duration_ms)
         ),
         svg: plot::service(&panels, &entries),
@@ -189,6 +208,61 @@ fn waits(summary: &Summary) -> Option<Plot> {
         ),
         svg: plot::bars("wait [ms]", &summary.mode_order, &groups),
     })
+}
+
+/// Where more than one process ran: when each instance of the consumer was there.
+fn instances(course: &Timeline) -> Vec<Lane> {
+    if course.processes.len() < 2 {
+        return Vec::new();
+    }
+    let mut lanes: BTreeMap<u32, Vec<(f64, f64, RGBColor)>> = BTreeMap::new();
+    for process in &course.processes {
+        let to_ms = process.ended.map_or(course.end_ms, |(ms, _)| ms).min(course.end_ms);
+        let stretch = (process.from_ms / 1e3, to_ms / 1e3, PRESENT);
+        lanes.entry(process.instance).or_default().push(stretch);
+    }
+    lanes
+        .into_iter()
+        .map(|(instance, stretches)| Lane { name: format!("instance {instance}"), stretches })
+        .collect()
+}
+
+/// A mode's faults, numbered as in the table.
+fn bands(course: &Timeline) -> Vec<Band> {
+    let band = |(number, fault): (usize, &FaultStretch)| Band {
+        from: fault.from_ms / 1e3,
+        to: fault.to_ms.unwrap_or(course.end_ms).min(course.end_ms) / 1e3,
+        number,
+        label: match fault.what.as_str() {
+            "" => format!("{number} {}", fault.kind),
+            what => format!("{number} {}, {what}", fault.kind),
+        },
+    };
+    (1..).zip(&course.faults).map(band).collect()
+}
+
+/// The faults of all modes in one picture: each from its first beginning to its last end, for a
+/// schedule counts from each mode's own start of production.
+fn bands_of_all(courses: &[&Timeline]) -> Vec<Band> {
+    let mut all: Vec<Band> = Vec::new();
+    for band in courses.iter().flat_map(|course| bands(course)) {
+        match all.iter_mut().find(|other| other.number == band.number) {
+            Some(other) => {
+                other.from = other.from.min(band.from);
+                other.to = other.to.max(band.to);
+            }
+            None => all.push(band),
+        }
+    }
+    all
+}
+
+/// Says what bands are, where there are any.
+fn veiled(courses: &[&Timeline]) -> &'static str {
+    if courses.iter().all(|course| course.faults.is_empty()) {
+        return "";
+    }
+    " Bands are faults, numbered as in the table."
 }
 
 fn over_time(courses: &[&Timeline], points: impl Fn(&Timeline) -> Vec<(f64, f64)>) -> Vec<Line> {
@@ -213,7 +287,7 @@ fn complete_inputs(summary: &Summary, courses: &[&Timeline]) -> Plot {
             "Each step up is one more record of every topic; the longest stretch without any: {}.",
             listed(summary, "output_gap_ms_max", duration_ms)
         ),
-        svg: plot::lines("complete inputs", &over_time(courses, points), true),
+        svg: plot::lines("complete inputs", &over_time(courses, points), true, &bands_of_all(courses)),
     }
 }
 
@@ -233,7 +307,7 @@ fn cumulative(courses: &[&Timeline]) -> Plot {
         // The deepest topic last, on top of the others.
         let others = (0..course.topics.len()).filter(|&index| Some(index) != deepest);
         let lines = others.chain(deepest).filter_map(line).collect();
-        Panel { name: course.mode.clone(), lines }
+        Panel { name: course.mode.clone(), lines, bands: bands(course) }
     };
     let behind = courses.iter().map(|course| {
         let half = slowest_share(course).into_iter().find(|&(_, share)| share >= 50.0).map(|(ms, _)| ms);
@@ -316,6 +390,7 @@ fn throughput(courses: &[&Timeline]) -> Plot {
             "records per second",
             &over_time(courses, |course| course.throughput.clone()),
             false,
+            &bands_of_all(courses),
         ),
     }
 }
@@ -328,19 +403,25 @@ fn share(summary: &Summary, courses: &[&Timeline]) -> Option<Plot> {
             "1 is fair, 0 is starved, per group of consecutive polls; the minimum: {}.",
             listed(summary, "share_min", show)
         ),
-        svg: plot::lines("served / entitled", &over_time(courses, |course| course.share.clone()), false),
+        svg: plot::lines(
+            "served / entitled",
+            &over_time(courses, |course| course.share.clone()),
+            false,
+            &bands_of_all(courses),
+        ),
     })
 }
 
 fn memory(summary: &Summary, courses: &[&Timeline]) -> Option<Plot> {
     courses.iter().any(|course| !course.rss_mib.is_empty()).then(|| Plot {
         name: "memory",
-        title: "Resident memory of the worker process",
+        title: "Resident memory of the consumer",
         caption: format!("The kernel's high-water mark in MiB: {}.", listed(summary, "rss_peak_mib", show)),
         svg: plot::lines(
             "resident memory [MiB]",
             &over_time(courses, |course| course.rss_mib.clone()),
             false,
+            &bands_of_all(courses),
         ),
     })
 }
