@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::broker::Containers;
 use crate::exit_code::ExitCode;
-use crate::scenario::{Loaded, faults};
+use crate::scenario::{Loaded, Scenario, faults};
 use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
 use output::OutputFolder;
@@ -199,25 +199,31 @@ struct IndexEntry {
     path: String,
 }
 
+/// Whether a kind of broker (`embedded`, `container`, `external`) can do what a scenario asks for and
+/// hold what it puts there.
+///
+/// # Errors
+/// [`RunError::DoesNotFit`] with the numbers and the way out.
+pub fn suits(scenario: &Scenario, broker: &str) -> Result<(), RunError> {
+    let does_not = |what| Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
+    if let Some(what) = faults::unsupported(scenario, broker) {
+        return does_not(what);
+    }
+    if broker == BrokerChoice::Embedded.kind() {
+        return broker_stage::fits_embedded(scenario).or_else(|error| does_not(error.to_string()));
+    }
+    Ok(())
+}
+
 /// Runs the scenarios one after the other and answers the weightiest exit code. Call it on the
 /// main thread: worker and broker processes are tied to the thread that starts them.
 ///
 /// # Errors
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
+    // All of them, before the first runs.
     for Loaded { scenario, .. } in &request.scenarios {
-        if let Some(what) = faults::unsupported(scenario, request.broker.kind()) {
-            return Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
-        }
-    }
-    if request.broker == BrokerChoice::Embedded {
-        // All of them, before the first runs.
-        for loaded in &request.scenarios {
-            broker_stage::fits_embedded(&loaded.scenario).map_err(|error| RunError::DoesNotFit {
-                scenario: loaded.scenario.name.clone(),
-                what: error.to_string(),
-            })?;
-        }
+        suits(scenario, request.broker.kind())?;
     }
     let mut containers = match &request.broker {
         BrokerChoice::Container { image, keep } => Containers::new(image.clone(), *keep),
