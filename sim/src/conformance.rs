@@ -19,7 +19,7 @@ use fairpoll_judge::summary::Verdict;
 use thiserror::Error;
 
 use crate::exit_code::ExitCode;
-use crate::run::{BrokerChoice, InconclusivePolicy, RunError, RunRequest, fits, run_all};
+use crate::run::{BrokerChoice, InconclusivePolicy, RunError, RunRequest, run_all, suits};
 use crate::scenario::Loaded;
 
 /// A broker to replay the scenarios on.
@@ -193,7 +193,7 @@ pub fn run(
                 if let ArmChoice::Container { nodes } = choice {
                     loaded.scenario.broker.nodes = loaded.scenario.broker.nodes.max(*nodes);
                 }
-                match fits(&loaded, &broker) {
+                match suits(&loaded.scenario, broker.kind()) {
                     Ok(()) => scenarios.push(loaded),
                     Err(why) => tell(Progress::Unfit { arm: &name, why: &why.to_string() }),
                 }

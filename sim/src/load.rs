@@ -7,13 +7,19 @@
 mod acks;
 mod live;
 mod look;
+mod patience;
 mod producer;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use self::live::LiveLoad;
 pub use self::look::{BrokerOffsets, broker_offsets, verify_backlog};
 pub use self::producer::Producer;
+
+/// A broker that neither acknowledges nor delivers a record for so long is given up. One that loses
+/// its node and elects another pauses for some 10 s.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// What is produced to one topic.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::broker::Containers;
 use crate::exit_code::ExitCode;
-use crate::scenario::{Loaded, faults};
+use crate::scenario::{Loaded, Scenario, faults};
 use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
 use output::OutputFolder;
@@ -199,22 +199,20 @@ struct IndexEntry {
     path: String,
 }
 
-/// Whether a broker can hold a scenario, and do what it asks for.
+/// Whether a kind of broker (`embedded`, `container`, `external`) can do what a scenario asks for and
+/// hold what it puts there.
 ///
 /// # Errors
 /// [`RunError::DoesNotFit`] with the numbers and the way out.
-pub fn fits(loaded: &Loaded, broker: &BrokerChoice) -> Result<(), RunError> {
-    let scenario = &loaded.scenario;
-    let refused = |what| RunError::DoesNotFit { scenario: scenario.name.clone(), what };
-    if let Some(what) = faults::unsupported(scenario, broker.kind()) {
-        return Err(refused(what));
+pub fn suits(scenario: &Scenario, broker: &str) -> Result<(), RunError> {
+    let does_not = |what| Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
+    if let Some(what) = faults::unsupported(scenario, broker) {
+        return does_not(what);
     }
-    match broker {
-        BrokerChoice::Embedded => {
-            broker_stage::fits_embedded(scenario).map_err(|error| refused(error.to_string()))
-        }
-        BrokerChoice::Container { .. } | BrokerChoice::External { .. } => Ok(()),
+    if broker == BrokerChoice::Embedded.kind() {
+        return broker_stage::fits_embedded(scenario).or_else(|error| does_not(error.to_string()));
     }
+    Ok(())
 }
 
 /// Runs the scenarios one after the other and answers the weightiest exit code. Call it on the
@@ -224,8 +222,8 @@ pub fn fits(loaded: &Loaded, broker: &BrokerChoice) -> Result<(), RunError> {
 /// If nothing could be run, or results could not be written.
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
     // All of them, before the first runs.
-    for loaded in &request.scenarios {
-        fits(loaded, &request.broker)?;
+    for Loaded { scenario, .. } in &request.scenarios {
+        suits(scenario, request.broker.kind())?;
     }
     let mut containers = match &request.broker {
         BrokerChoice::Container { image, keep } => Containers::new(image.clone(), *keep),

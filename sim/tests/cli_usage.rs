@@ -15,6 +15,17 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+/// Valid, and beyond what the embedded broker holds.
+const MILLIONS: &str = "\
+schema_version: 1
+name: millions
+purpose: A deep topic.
+topics: [{name: deep, backlog: 4000000, value_bytes: 32}]
+consumer: {max_poll_records: 500}
+modes: [fair]
+stop: {when: drained, deadline_s: 30}
+";
+
 /// Runs a wrong command line beside `mine.yaml`; answers what it says.
 fn refused(arguments: &[&str]) -> String {
     let folder = folder();
@@ -130,6 +141,36 @@ fn invalid_scenario_is_found_before_the_first_one_runs() {
 fn every_invalid_file_is_told_not_only_the_first() {
     let message = refused(&["check", "one.yaml", "mine.yaml", "two.yaml"]);
     assert!(message.contains("`one.yaml`") && message.contains("`two.yaml`"), "{message}");
+}
+
+#[test]
+fn check_of_a_kind_of_broker_refuses_what_it_cannot_hold_with_the_way_out() {
+    let folder = folder();
+    fs::write(folder.path().join("millions.yaml"), MILLIONS).unwrap();
+    let check =
+        |broker| fairpoll(&["check", "--broker", broker, "mine.yaml", "millions.yaml"], folder.path());
+    let output = check("embedded");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("error: millions: topic deep: the embedded broker keeps"), "{message}");
+    assert!(message.contains("use --broker container or --broker external"), "{message}");
+    // The one that suits, `init`'s own, is told as ever.
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("mine.yaml: ok") && !told.contains("millions.yaml: ok"), "{told}");
+    assert!(check("container").status.success());
+    assert!(fairpoll(&["check", "millions.yaml"], folder.path()).status.success());
+}
+
+#[test]
+fn check_of_a_kind_of_broker_refuses_a_fault_that_it_cannot_do() {
+    let folder = folder();
+    let deletes =
+        format!("{MILLIONS}faults: [{{at_ms: 1000, kind: topic_fetch_errors, topic: deep, for_ms: 100}}]\n");
+    fs::write(folder.path().join("errors.yaml"), deletes).unwrap();
+    let output = fairpoll(&["check", "--broker", "external", "errors.yaml"], folder.path());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("run with --broker embedded"), "{message}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const BATCH_OVERHEAD: u64 = 61;
 #[error(
     "topic {topic}: the embedded broker keeps {limit} {unit} per partition and this scenario puts {needed} there \
      ({backlog} records of backlog and {live} live ones until the deadline, in {partitions} partitions); \
-     use --broker external, more partitions, fewer or smaller records, or a nearer deadline"
+     use --broker container or --broker external, more partitions, fewer or smaller records, or a nearer deadline"
 )]
 pub struct FitError {
     /// The topic, by its name in the scenario.
@@ -98,7 +98,8 @@ mod tests {
     fn a_deep_backlog_is_refused_with_its_numbers() {
         let error = check(&[load(4_000_000, 0.0)], Duration::from_secs(60)).unwrap_err();
         assert_eq!((error.unit, error.needed), ("bytes", 1_000_000 * 46));
-        assert!(error.to_string().contains("--broker external"), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("use --broker container or --broker external"), "{message}");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::cli::{load_all, tell};
+use crate::cli::{load_all, tell, tell_error};
 use crate::exit_code::ExitCode;
+use crate::run::suits;
 use crate::scenario::Loaded;
 
 /// What to check.
@@ -14,16 +15,45 @@ pub(super) struct CheckArguments {
     /// Scenario files.
     #[arg(required = true, value_name = "SCENARIO")]
     scenarios: Vec<PathBuf>,
+    /// Check as well that this kind of broker can do what they ask for and hold what they put there.
+    #[arg(long, value_enum, value_name = "KIND")]
+    broker: Option<Kind>,
+}
+
+/// A kind of broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Embedded,
+    Container,
+    External,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Container => "container",
+            Self::External => "external",
+        }
+    }
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
-    match load_all(&arguments.scenarios) {
-        Ok(scenarios) => {
-            scenarios.iter().for_each(|loaded| tell(line(loaded)));
-            ExitCode::Pass
+    let scenarios = match load_all(&arguments.scenarios) {
+        Ok(scenarios) => scenarios,
+        Err(code) => return code,
+    };
+    let mut exit = ExitCode::Pass;
+    for loaded in &scenarios {
+        match arguments.broker.map_or(Ok(()), |broker| suits(&loaded.scenario, broker.name())) {
+            Ok(()) => tell(line(loaded)),
+            Err(error) => {
+                exit = error.exit_code();
+                tell_error(error);
+            }
         }
-        Err(code) => code,
     }
+    exit
 }
 
 /// What was understood, in one line, so that a wrong unit or a forgotten topic is noticed.

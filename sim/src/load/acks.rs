@@ -69,6 +69,8 @@ struct State {
     /// The burst in progress of each partition.
     open: Vec<Option<Burst>>,
     totals: Totals,
+    /// Records, over all partitions.
+    acknowledged: u64,
     failure: Option<(String, String)>,
 }
 
@@ -105,15 +107,21 @@ impl Acks {
         self.lock().totals.clone()
     }
 
+    /// Records that were acknowledged so far.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.lock().acknowledged
+    }
+
     /// The first failure: topic and reason.
     pub(super) fn failure(&self) -> Option<(String, String)> {
         self.lock().failure.clone()
     }
 
-    fn acknowledged(&self, sent: Sent, offset: i64) {
+    fn note(&self, sent: Sent, offset: i64) {
         let now = monotonic_ns();
         let slot = &self.slots[sent.slot];
         let mut state = self.lock();
+        state.acknowledged += 1;
         let total = state.totals.entry((slot.topic.clone(), slot.partition)).or_default();
         *total = (*total).max(offset + 1);
         if let Some(burst) = &mut state.open[sent.slot] {
@@ -169,7 +177,7 @@ impl ProducerContext for Acks {
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
         match result {
-            Ok(message) => self.acknowledged(*sent, message.offset()),
+            Ok(message) => self.note(*sent, message.offset()),
             Err((error, _)) => {
                 let topic = self.slots[sent.slot].topic.clone();
                 self.lock().failure.get_or_insert((topic, error.to_string()));

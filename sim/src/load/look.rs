@@ -9,7 +9,8 @@ use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{LoadError, TopicLoad, Totals, first_id};
+use super::patience::Patience;
+use super::{LoadError, STALLED_AFTER, TopicLoad, Totals, first_id};
 use crate::broker::Endpoint;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -22,13 +23,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Reads everything back that was acknowledged, with a client that joins no group.
 ///
 /// # Errors
-/// If a record is missing, is another one, or cannot be read in time.
-pub fn verify_backlog(
-    endpoint: &Endpoint,
-    loads: &[TopicLoad],
-    totals: &Totals,
-    within: Duration,
-) -> Result<(), LoadError> {
+/// If a record is missing or is another one, or if none comes for a minute.
+pub fn verify_backlog(endpoint: &Endpoint, loads: &[TopicLoad], totals: &Totals) -> Result<(), LoadError> {
     let mut expected = BTreeMap::new();
     for load in loads {
         for partition in 0..load.partitions {
@@ -51,11 +47,16 @@ pub fn verify_backlog(
 
     let mut seen: BTreeMap<(String, u32), (u64, u64)> = BTreeMap::new();
     let mut missing: u64 = expected.values().map(|(_, count)| count).sum();
-    let until = Instant::now() + within;
+    let mut patience = Patience::new(STALLED_AFTER, missing, Instant::now());
     // Records come in runs of one partition; looking it up once per run is enough.
     let mut run: Option<((String, u32), (u64, u64))> = None;
-    while missing > 0 && Instant::now() < until {
-        let Some(result) = client.poll(Duration::from_millis(100)) else { continue };
+    while missing > 0 {
+        let Some(result) = client.poll(Duration::from_millis(100)) else {
+            if patience.is_over(missing, Instant::now()) {
+                break;
+            }
+            continue;
+        };
         let message = result.map_err(|error| LoadError::Offsets(error.to_string()))?;
         let id = message
             .payload()

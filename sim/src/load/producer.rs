@@ -1,7 +1,7 @@
 //! Fills topics before a run.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairpoll_judge::event::Origin;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,12 +9,13 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use super::acks::{Acks, Sent, slots};
 use super::live::LiveLoad;
-use super::{LoadError, TopicLoad, Totals, share};
+use super::patience::Patience;
+use super::{LoadError, STALLED_AFTER, TopicLoad, Totals, share};
 use crate::broker::Endpoint;
 use crate::event_log::{EventSink, monotonic_ns};
 
-/// Acknowledging a backlog takes a second per million records on one machine.
-const FLUSH_WITHIN: Duration = Duration::from_secs(60);
+/// How often waiting for acknowledgements looks whether there are any.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const METADATA_WITHIN: Duration = Duration::from_secs(10);
 
 /// The one producer of a run: idempotent, partitions explicit.
@@ -63,11 +64,17 @@ impl Producer {
         let acks = Arc::new(Acks::new(slots, sink));
         // The embedded broker serves one batch per partition and fetch: small ones would make it
         // slow, large ones would each take the consumer tens of milliseconds to parse, in which it
-        // fetches nothing else. No compression: the scenario's sizes are the sizes on the wire.
+        // fetches nothing else. No compression: the scenario's sizes are the sizes on the wire. What
+        // queues behind a slow disk is late and no failure; how long is too long, `wait_on` says.
         let bulk = producer(
             endpoint,
             &acks,
-            &[("linger.ms", "50"), ("batch.size", "900000"), ("batch.num.messages", "4000")],
+            &[
+                ("linger.ms", "50"),
+                ("batch.size", "900000"),
+                ("batch.num.messages", "4000"),
+                ("delivery.timeout.ms", "300000"),
+            ],
         )?;
         // Records leave nearly one by one: a linger is part of the wait that is measured.
         let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;
@@ -188,11 +195,13 @@ pub(super) fn send(producer: &ThreadedProducer<Shared>, acks: &Acks, sent: Sent)
         BaseRecord::with_opaque_to(&slot.kafka_topic, Box::new(sent))
             .partition(slot.partition.cast_signed())
             .payload(&value);
+    let mut patience = None;
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 record = back;
+                wait_on(acks, &mut patience)?;
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err((error, _)) => {
@@ -202,9 +211,38 @@ pub(super) fn send(producer: &ThreadedProducer<Shared>, acks: &Acks, sent: Sent)
     }
 }
 
+/// Refuses to wait on after a failure, and where no acknowledgement came for too long.
+fn wait_on(acks: &Acks, patience: &mut Option<Patience>) -> Result<(), LoadError> {
+    if let Some((topic, reason)) = acks.failure() {
+        return Err(LoadError::Produce { topic, reason });
+    }
+    let (done, now) = (acks.acknowledged(), Instant::now());
+    if !patience.get_or_insert_with(|| Patience::new(STALLED_AFTER, done, now)).is_over(done, now) {
+        return Ok(());
+    }
+    Err(LoadError::Produce {
+        topic: "(all)".to_owned(),
+        reason: format!(
+            "nothing was acknowledged for {} s, after {done} records; is the broker up, and has its disk room?",
+            STALLED_AFTER.as_secs()
+        ),
+    })
+}
+
 /// Waits for all acknowledgements and writes them down.
 pub(super) fn flush(producer: &ThreadedProducer<Shared>, acks: &Acks) -> Result<(), LoadError> {
-    let flushed = producer.flush(FLUSH_WITHIN);
+    let mut patience = None;
+    let flushed = loop {
+        match producer.flush(LOOK_EVERY) {
+            Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {
+                if let Err(error) = wait_on(acks, &mut patience) {
+                    acks.finish_bursts();
+                    return Err(error);
+                }
+            }
+            other => break other,
+        }
+    };
     acks.finish_bursts();
     if let Some((topic, reason)) = acks.failure() {
         return Err(LoadError::Produce { topic, reason });
