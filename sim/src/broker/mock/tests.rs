@@ -1,10 +1,13 @@
 //! Every order has its effect, seen by a client of its own.
 
 use std::net::TcpStream;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -32,12 +35,17 @@ impl Stand {
         for (name, leader) in [("one", 1), ("two", 2)] {
             stand.order(Order::CreateTopic { name: name.to_owned(), leaders: vec![leader] });
         }
-        let producer: BaseProducer = stand.config().create().expect("a valid configuration");
-        for topic in ["one", "two"] {
+        stand.produce(&["one", "two"]);
+        stand
+    }
+
+    /// One more record in each topic.
+    fn produce(&self, topics: &[&str]) {
+        let producer: BaseProducer = self.config().create().expect("a valid configuration");
+        for topic in topics {
             producer.send(BaseRecord::<(), str>::to(topic).payload("x")).expect("there is room for two");
         }
-        producer.flush(PATIENCE).expect("both nodes answer");
-        stand
+        producer.flush(PATIENCE).expect("their leaders answer");
     }
 
     fn order(&mut self, order: Order) {
@@ -59,6 +67,18 @@ impl Stand {
 
     fn connects(&self, node: usize) -> bool {
         TcpStream::connect(&self.servers[node - 1]).is_ok()
+    }
+}
+
+/// Counts what its member lives through.
+#[derive(Default)]
+struct Rebalances(AtomicUsize);
+
+impl ClientContext for Rebalances {}
+
+impl ConsumerContext for Rebalances {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -155,6 +175,61 @@ fn a_moved_coordinator_is_asked_instead_of_the_old_one() {
         assert_eq!(committed(&client, "one"), Offset::Offset(1));
         stand.order(Order::NodeDown { node: down, down: false });
     }
+}
+
+#[test]
+fn a_consumer_goes_on_at_its_topics_new_leader_and_needs_the_old_one_no_more() {
+    let mut stand = Stand::new();
+    let client = stand.consumer("g");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("two", 0, Offset::Beginning).expect("a valid offset");
+    client.assign(&list).expect("there is such a partition");
+    let next = |client: &BaseConsumer| {
+        let began = Instant::now();
+        // What troubles it meanwhile, such as a node that is gone, is an error of a poll and passes.
+        while began.elapsed() < PATIENCE {
+            if let Some(Ok(message)) = client.poll(Duration::from_millis(50)) {
+                return Some(message.offset());
+            }
+        }
+        None
+    };
+    assert_eq!(next(&client), Some(0));
+
+    stand.order(Order::MoveLeader { topic: "two".to_owned(), node: 1 });
+    stand.order(Order::NodeDown { node: 2, down: true });
+    stand.produce(&["two"]);
+    assert_eq!(next(&client), Some(1));
+}
+
+#[test]
+fn a_member_beats_at_its_new_coordinator_and_outlives_the_old_one() {
+    const SESSION: Duration = Duration::from_secs(1);
+    let mut stand = Stand::new();
+    stand.order(Order::MoveCoordinator { group: "g".to_owned(), node: 1 });
+    let mut config = stand.config();
+    config.set("group.id", "g").set("enable.auto.commit", "false");
+    config.set("session.timeout.ms", SESSION.as_millis().to_string()).set("heartbeat.interval.ms", "100");
+    let member: BaseConsumer<Rebalances> =
+        config.create_with_context(Rebalances::default()).expect("a valid configuration");
+    member.subscribe(&["two"]).expect("a valid name");
+    let lives_for = |time: Duration| {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            let _ = member.poll(Duration::from_millis(50));
+        }
+        member.context().0.load(Ordering::Relaxed)
+    };
+    let began = Instant::now();
+    while lives_for(Duration::ZERO) == 0 && began.elapsed() < PATIENCE {
+        let _ = member.poll(Duration::from_millis(50));
+    }
+
+    stand.order(Order::MoveCoordinator { group: "g".to_owned(), node: 2 });
+    // Some heartbeats, of which the first is refused.
+    lives_for(SESSION / 2);
+    stand.order(Order::NodeDown { node: 1, down: true });
+    assert_eq!(lives_for(2 * SESSION), 1, "its first assignment, and it was never thrown out");
 }
 
 #[test]
