@@ -129,7 +129,7 @@ tells! {
         "stop:",
         "faults: [{at_ms: 9, kind: consumer_killed, instance: 2}]\nstop:"
     );
-    fault_that_no_broker_can_do: broken(
+    fault_that_widens_a_topic_without_live_records: broken(
         "stop:",
         "faults: [{at_ms: 9, kind: topic_widened, topic: orders, partitions: 6}]\nstop:"
     );
