@@ -12,6 +12,7 @@ import aiokafka
 NAMES = {"fetch.wait.max.ms": "fetch_max_wait_ms", "max.partition.fetch.bytes": "max_partition_fetch_bytes",
          "session.timeout.ms": "session_timeout_ms", "security.protocol": "security_protocol",
          "sasl.mechanism": "sasl_mechanism", "sasl.username": "sasl_plain_username", "sasl.password": "sasl_plain_password"}
+STARTS = 5  # so often is a start tried that a rebalance of others made fail; a service is restarted
 now = time.monotonic_ns  # CLOCK_MONOTONIC, the clock of the protocol
 
 
@@ -56,9 +57,6 @@ async def main():
     spec, start, stop = json.loads(sys.stdin.readline()), now(), threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()  # closed: stop
     known = {NAMES[key]: int(value) if value.isdigit() else value for key, value in spec["properties"].items() if key in NAMES}
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=spec["bootstrap_servers"], group_id=spec["group_id"], enable_auto_commit=False,
-        auto_offset_reset="earliest", max_poll_records=spec["max_poll_records"], **known)
     seq = empty = commits = 0
     processed = {}  # next offset by partition
 
@@ -74,9 +72,20 @@ async def main():
             error = {"error": repr(failure)}
         say("commit_result", id=commits, t_ns=now(), **error)
 
-    consumer.subscribe([topic["name"] for topic in spec["topics"]], listener=Rebalances(commit, processed))
     say("hello", protocol_version=1, start_ns=start, client=f"aiokafka {aiokafka.__version__}", handles=1)
-    await consumer.start()
+    for attempt in range(STARTS):
+        consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=spec["bootstrap_servers"], group_id=spec["group_id"], enable_auto_commit=False,
+            auto_offset_reset="earliest", max_poll_records=spec["max_poll_records"], **known)
+        consumer.subscribe([topic["name"] for topic in spec["topics"]], listener=Rebalances(commit, processed))
+        try:
+            await consumer.start()
+            break
+        except aiokafka.errors.KafkaError:
+            # A join that meets another member's rebalance fails for good in aiokafka 0.14.
+            await consumer.stop()
+            if attempt + 1 == STARTS:
+                raise
 
     while not stop.is_set():
         # A poll waits in slices, so that a closed stdin is noticed.

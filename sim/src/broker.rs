@@ -223,7 +223,20 @@ impl Broker {
         match fault {
             BrokerFault::Down { node } if begins => self.stop_node(*node),
             BrokerFault::Down { node } => self.start_node(*node),
-            BrokerFault::TopicDeleted { .. } | BrokerFault::Retention { .. } if !begins => Ok(()),
+            BrokerFault::TopicDeleted { .. }
+            | BrokerFault::TopicCreated { .. }
+            | BrokerFault::TopicWidened { .. }
+            | BrokerFault::Retention { .. }
+                if !begins =>
+            {
+                Ok(())
+            }
+            BrokerFault::TopicCreated { topic, partitions } => self.create_topics(&[TopicSpec {
+                name: topic.clone(),
+                partitions: *partitions,
+                own_leader: false,
+            }]),
+            BrokerFault::TopicWidened { topic, partitions } => self.widen_topic(topic, *partitions),
             BrokerFault::TopicDeleted { topic } => self.delete_topic(topic),
             BrokerFault::Retention { before } => before
                 .iter()

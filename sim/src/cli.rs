@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::scenario::{LoadError, Loaded, Rendering, load};
 
 mod check;
+mod conform;
 mod init;
 mod logging;
 mod report;
@@ -56,6 +57,8 @@ enum Command {
     Report(report::ReportArguments),
     /// Run random schedules of faults and see that no record is lost.
     Soak(soak::SoakArguments),
+    /// Run scenarios on several brokers and see that they come to the same end.
+    Conform(conform::ConformArguments),
     /// Be the measured consumer: one JSON document on stdin, NDJSON on stdout.
     #[command(hide = true)]
     Worker,
@@ -83,6 +86,7 @@ impl Arguments {
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
             Command::Soak(arguments) => soak::soak(arguments),
+            Command::Conform(arguments) => conform::conform(arguments),
             Command::Worker => crate::worker::main(),
             Command::Broker => crate::broker::mock::serve(),
             Command::Reaper { cluster } => crate::broker::reap(cluster),

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod cli;
+pub mod conformance;
 pub mod event_log;
 pub mod exit_code;
 pub mod load;

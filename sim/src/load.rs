@@ -30,8 +30,10 @@ pub struct TopicLoad {
     pub kafka_name: String,
     /// Its place in the scenario; part of its records' ids.
     pub index: u16,
-    /// Partitions.
+    /// Partitions that it ever has.
     pub partitions: u32,
+    /// Those that it has now, the first ones; 0 where it does not exist yet, or no longer.
+    pub open: u32,
     /// Size of a value, bytes.
     pub value_bytes: u32,
     /// Records per second while the run lasts, over all partitions.
@@ -81,6 +83,19 @@ pub enum LoadError {
 /// The id of a partition's first record; the others follow one by one.
 fn first_id(topic: u16, partition: u32) -> u64 {
     (u64::from(topic) + 1) << 48 | u64::from(partition) << 32
+}
+
+/// The partitions of a topic that were made, or taken away, by a fault: where they stand among all
+/// partitions of all topics, as the producer numbers them.
+fn slots_of(loads: &[TopicLoad], topic: &str, partitions: std::ops::Range<u32>) -> Vec<usize> {
+    let mut before = 0;
+    for load in loads {
+        if load.name == topic {
+            return partitions.map(|partition| before + partition as usize).collect();
+        }
+        before += load.partitions as usize;
+    }
+    Vec::new()
 }
 
 /// Records of a topic that go to a partition, dealt round robin.

@@ -91,11 +91,12 @@ fn open(
     gone: &Arc<Wake>,
 ) -> Result<(Vec<Handle>, Vec<Lane>), StartError> {
     let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
-    for plan in &topology.handles {
+    for (index, plan) in topology.handles.iter().enumerate() {
+        let lanes = topology.lanes.iter().filter(|lane| lane.handle == index).count();
         let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
         let failed =
             |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
-        let client = Client::new(&plan.client_id, &client_config(config, plan), wake, gone)
+        let client = Client::new(&plan.client_id, &client_config(config, plan, lanes), wake, gone)
             .map_err(|error| failed(error.to_string()))?;
         handles.push(Handle {
             client: Some(client),
@@ -125,8 +126,17 @@ fn open(
     Ok((handles, lanes))
 }
 
-fn client_config(config: &Config, plan: &HandlePlan) -> ClientConfig {
+/// What a handle that serves several lanes fetches of one partition at most, bytes; see
+/// docs/adr/0004. librdkafka's own default is 1 MiB.
+const SHARED_PARTITION_FETCH_BYTES: &str = "262144";
+
+fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConfig {
     let mut properties = config.client_properties();
+    // The property's two names.
+    let fetch_bytes = ["max.partition.fetch.bytes", "fetch.message.max.bytes"];
+    if lanes > 1 && fetch_bytes.iter().all(|name| !properties.contains_key(*name)) {
+        properties.insert(fetch_bytes[0].to_owned(), SHARED_PARTITION_FETCH_BYTES.to_owned());
+    }
     properties.insert("group.id".to_owned(), plan.group_id.clone());
     properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
     match plan.protocol {
@@ -175,5 +185,39 @@ impl Consumer {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fairpoll_core::RequestedMode;
+
+    use super::*;
+    use crate::topology::Topology;
+
+    /// What the first handle of a mode fetches of a partition at most.
+    fn fetch_bytes(mode: RequestedMode, property: Option<(&str, &str)>) -> Option<String> {
+        let mut config = Config::new("localhost:9092", "group", ["orders", "sensor"]).mode(mode);
+        if let Some((name, value)) = property {
+            config = config.property(name, value);
+        }
+        let topology = Topology::new(&config, resolve(&config));
+        let lanes = topology.lanes.iter().filter(|lane| lane.handle == 0).count();
+        let client = client_config(&config, &topology.handles[0], lanes);
+        client.get("max.partition.fetch.bytes").map(str::to_owned)
+    }
+
+    #[test]
+    fn only_lanes_that_share_a_connection_fetch_in_small_pieces() {
+        assert_eq!(fetch_bytes(RequestedMode::Fair, None).as_deref(), Some(SHARED_PARTITION_FETCH_BYTES));
+        assert_eq!(fetch_bytes(RequestedMode::Multi, None), None);
+        assert_eq!(fetch_bytes(RequestedMode::Single, None), None);
+    }
+
+    #[test]
+    fn what_the_user_says_of_fetch_sizes_holds_under_either_name() {
+        let own = ("max.partition.fetch.bytes", "1048576");
+        assert_eq!(fetch_bytes(RequestedMode::Fair, Some(own)).as_deref(), Some("1048576"));
+        assert_eq!(fetch_bytes(RequestedMode::Fair, Some(("fetch.message.max.bytes", "1048576"))), None);
     }
 }

@@ -257,7 +257,7 @@ pub struct Header {
 pub struct TopicFacts {
     /// Its name in the scenario.
     pub name: String,
-    /// Partitions.
+    /// Partitions at the start; 0 where the topic comes into being later.
     pub partitions: u32,
     /// Weight among the lanes.
     pub weight: u32,

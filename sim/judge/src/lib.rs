@@ -9,11 +9,13 @@
 //! * [`audit`]: what became of every record. [`analysis`]: metrics and the course of a run.
 //! * [`metric`]: the one table of what is measured. [`gate`]: the language that judges it.
 //! * [`judge`]: all of it, from a log to a verdict.
+//! * [`conformance`]: the same scenario on several brokers.
 //! * [`summary`], [`timeline`]: what the judgement says, in numbers and in pictures' data.
 //! * [`manifest`]: on what machine and with which versions the log came to be.
 
 pub mod analysis;
 pub mod audit;
+pub mod conformance;
 pub mod event;
 pub mod gate;
 pub mod judge;

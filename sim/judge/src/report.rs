@@ -10,7 +10,7 @@ mod plot;
 mod plots;
 mod rows;
 mod terminal;
-mod value;
+pub(crate) mod value;
 
 pub use self::csv::csv;
 pub use self::html::html;

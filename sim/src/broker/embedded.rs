@@ -131,12 +131,13 @@ impl Embedded {
             BrokerFault::CoordinatorMoved { groups, node } => groups.iter().try_for_each(|group| {
                 self.done(&Order::MoveCoordinator { group: group.clone(), node: *node })
             }),
-            BrokerFault::TopicDeleted { .. } | BrokerFault::Retention { .. } => {
-                Err(BrokerError::Unsupported(format!(
-                    "the fault {} needs a real Kafka: run with --broker container",
-                    fault.name()
-                )))
-            }
+            BrokerFault::TopicDeleted { .. }
+            | BrokerFault::TopicCreated { .. }
+            | BrokerFault::TopicWidened { .. }
+            | BrokerFault::Retention { .. } => Err(BrokerError::Unsupported(format!(
+                "the fault {} needs a real Kafka: run with --broker container",
+                fault.name()
+            ))),
         }
     }
 

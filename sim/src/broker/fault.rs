@@ -41,6 +41,20 @@ pub enum BrokerFault {
         /// The topic.
         topic: String,
     },
+    /// A topic comes into being. It stays.
+    TopicCreated {
+        /// The topic.
+        topic: String,
+        /// With so many partitions.
+        partitions: u32,
+    },
+    /// A topic gets more partitions. It keeps them.
+    TopicWidened {
+        /// The topic.
+        topic: String,
+        /// So many in all.
+        partitions: u32,
+    },
     /// Records are removed. They stay so.
     Retention {
         /// Topic, partition, and the first offset that stays.
@@ -60,6 +74,8 @@ impl BrokerFault {
             Self::LeaderMoved { .. } => "leader_moved",
             Self::CoordinatorMoved { .. } => "coordinator_moved",
             Self::TopicDeleted { .. } => "topic_deleted",
+            Self::TopicCreated { .. } => "topic_created",
+            Self::TopicWidened { .. } => "topic_widened",
             Self::Retention { .. } => "retention_overtakes",
         }
     }

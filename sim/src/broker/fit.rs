@@ -78,6 +78,7 @@ mod tests {
 
     fn load(backlog: u64, rate_per_s: f64) -> TopicLoad {
         TopicLoad {
+            open: 1,
             name: "orders".to_owned(),
             kafka_name: "p-orders".to_owned(),
             index: 0,

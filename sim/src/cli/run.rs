@@ -220,7 +220,7 @@ impl RunArguments {
 }
 
 /// Unlike an option it may be set for good, so it is no misuse beside another kind of broker.
-fn image_of_environment() -> Option<String> {
+pub(super) fn image_of_environment() -> Option<String> {
     std::env::var("FAIRPOLL_KAFKA_IMAGE").ok().filter(|image| !image.is_empty())
 }
 

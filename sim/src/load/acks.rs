@@ -1,5 +1,6 @@
 //! The producer's truth: what was acknowledged, as events.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use fairpoll_judge::event::{Body, Origin};
@@ -72,6 +73,8 @@ struct State {
     /// Records, over all partitions.
     acknowledged: u64,
     failure: Option<(String, String)>,
+    /// Partitions that a fault took away: what is refused there was meant to be.
+    closed: BTreeSet<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +108,11 @@ impl Acks {
 
     pub(super) fn totals(&self) -> Totals {
         self.lock().totals.clone()
+    }
+
+    /// What is refused by these partitions from now on is no failure.
+    pub(super) fn close(&self, slots: &[usize]) {
+        self.lock().closed.extend(slots);
     }
 
     /// Records that were acknowledged so far.
@@ -180,7 +188,10 @@ impl ProducerContext for Acks {
             Ok(message) => self.note(*sent, message.offset()),
             Err((error, _)) => {
                 let topic = self.slots[sent.slot].topic.clone();
-                self.lock().failure.get_or_insert((topic, error.to_string()));
+                let mut state = self.lock();
+                if !state.closed.contains(&sent.slot) {
+                    state.failure.get_or_insert((topic, error.to_string()));
+                }
             }
         }
     }

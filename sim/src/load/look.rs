@@ -27,7 +27,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 pub fn verify_backlog(endpoint: &Endpoint, loads: &[TopicLoad], totals: &Totals) -> Result<(), LoadError> {
     let mut expected = BTreeMap::new();
     for load in loads {
-        for partition in 0..load.partitions {
+        for partition in 0..load.open {
             let count = totals.get(&(load.name.clone(), partition)).copied().unwrap_or(0).unsigned_abs();
             if count > 0 {
                 expected.insert((load.kafka_name.clone(), partition), (load, count));
@@ -138,7 +138,7 @@ pub fn broker_offsets(
 ) -> Result<Vec<BrokerOffsets>, LoadError> {
     let failed = |error: KafkaError| LoadError::Offsets(error.to_string());
     let mut by_group: BTreeMap<String, Vec<&TopicLoad>> = BTreeMap::new();
-    for load in loads {
+    for load in loads.iter().filter(|load| load.open > 0) {
         by_group.entry(group_of(&load.kafka_name)).or_default().push(load);
     }
     let mut all = Vec::new();
@@ -148,7 +148,7 @@ pub fn broker_offsets(
         let client: BaseConsumer = config.create().map_err(failed)?;
         let mut list = TopicPartitionList::new();
         for load in &loads {
-            for partition in 0..load.partitions {
+            for partition in 0..load.open {
                 list.add_partition(&load.kafka_name, partition.cast_signed());
             }
         }
@@ -160,7 +160,7 @@ pub fn broker_offsets(
         })
         .map_err(failed)?;
         for load in loads {
-            for partition in 0..load.partitions {
+            for partition in 0..load.open {
                 let number = partition.cast_signed();
                 let ends = || client.fetch_watermarks(&load.kafka_name, number, ANSWER_WITHIN);
                 let (log_start, log_end) = settled(ends).map_err(failed)?;

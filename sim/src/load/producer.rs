@@ -99,8 +99,8 @@ impl Producer {
                 Origin::Backlog => load.backlog,
                 Origin::Live => 0,
             };
-            for partition in 0..load.partitions {
-                let count = share(records, load.partitions, partition);
+            for partition in 0..load.open {
+                let count = share(records, load.open, partition);
                 for _ in 1..count {
                     let sent = self.next_record(slot, origin);
                     send(&self.bulk, &self.acks, sent)?;
@@ -122,6 +122,7 @@ impl Producer {
                 }
                 slot += 1;
             }
+            slot += (load.partitions - load.open) as usize;
         }
         flush(&self.bulk, &self.acks)?;
         let Some((_, slot)) = deepest else { return Ok(()) };
@@ -138,7 +139,7 @@ impl Producer {
     /// other and with pauses of 100 ms in between: the first live records would be acknowledged
     /// hundreds of milliseconds late, and the consumer would be charged for it.
     fn know_leaders(&self, live: &ThreadedProducer<Shared>) -> Result<(), LoadError> {
-        for load in self.loads.iter().filter(|load| load.rate_per_s > 0.0) {
+        for load in self.loads.iter().filter(|load| load.rate_per_s > 0.0 && load.open > 0) {
             live.client().fetch_metadata(Some(&load.kafka_name), METADATA_WITHIN).map_err(|error| {
                 LoadError::Produce { topic: load.name.clone(), reason: error.to_string() }
             })?;

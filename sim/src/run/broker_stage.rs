@@ -71,13 +71,14 @@ impl BrokerStage {
             .map_err(|error| StageError { what: error.to_string(), exit: ExitCode::Usage })?;
         let spec = |load: &TopicLoad| TopicSpec {
             name: load.kafka_name.clone(),
-            partitions: load.partitions,
+            partitions: load.open,
             own_leader: failing.contains(load.name.as_str()),
         };
         let groups: BTreeSet<String> = loads.iter().map(|load| part.group_of(&load.kafka_name)).collect();
         let groups: Vec<String> = groups.into_iter().collect();
         broker.own_groups(groups.clone());
-        broker.create_topics(&loads.iter().map(spec).collect::<Vec<_>>())?;
+        let now = loads.iter().filter(|load| load.open > 0);
+        broker.create_topics(&now.map(spec).collect::<Vec<_>>())?;
         let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
@@ -120,11 +121,16 @@ impl BrokerStage {
                     let end = totals.get(&(load.name.clone(), partition)).copied().unwrap_or(0);
                     (load.kafka_name.clone(), partition, end / 2)
                 };
-                BrokerFault::Retention { before: (0..load.partitions).map(half).collect() }
+                BrokerFault::Retention { before: (0..load.open).map(half).collect() }
             }
-            FaultKind::TopicCreated
-            | FaultKind::TopicWidened
-            | FaultKind::ConsumerKilled
+            FaultKind::TopicCreated => {
+                BrokerFault::TopicCreated { topic: topic()?, partitions: load()?.partitions }
+            }
+            FaultKind::TopicWidened => BrokerFault::TopicWidened {
+                topic: topic()?,
+                partitions: fault.partitions.ok_or_else(|| lacks("partitions"))?,
+            },
+            FaultKind::ConsumerKilled
             | FaultKind::ConsumerFrozen
             | FaultKind::InstanceJoins
             | FaultKind::InstanceLeaves => return Ok(None),
@@ -170,10 +176,28 @@ impl Stage for BrokerStage {
     }
 
     fn fault(&mut self, fault: &Fault, begins: bool) -> Result<(), StageError> {
-        match self.broker_fault(fault)? {
-            Some(fault) => Ok(self.broker.fault(&fault, begins)?),
-            None => Ok(()),
+        let Some(order) = self.broker_fault(fault)? else { return Ok(()) };
+        let topic = self.loads.iter().position(|load| fault.concerns(&load.name));
+        let goes = matches!(order, BrokerFault::TopicDeleted { .. }) && begins;
+        if let (true, Some(topic), Some(live)) = (goes, topic, &self.live) {
+            live.close(&self.loads[topic].name);
         }
+        self.broker.fault(&order, begins)?;
+        match (order, topic) {
+            (BrokerFault::TopicDeleted { .. }, Some(topic)) => self.loads[topic].open = 0,
+            (
+                BrokerFault::TopicCreated { partitions, .. } | BrokerFault::TopicWidened { partitions, .. },
+                Some(topic),
+            ) if begins => {
+                let load = &mut self.loads[topic];
+                let before = std::mem::replace(&mut load.open, partitions);
+                if let Some(live) = &self.live {
+                    live.open(&load.name, before..partitions);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn check(&mut self) -> Result<(), StageError> {
@@ -219,14 +243,15 @@ fn topic_loads(scenario: &Scenario, prefix: &str) -> Vec<TopicLoad> {
     plans
         .map(|(index, plan)| TopicLoad {
             kafka_name: format!("{prefix}{}", plan.name),
-            name: plan.name,
             // The scenario's check refuses more topics than ids have room for.
             index: u16::try_from(index).unwrap_or(u16::MAX),
-            partitions: plan.partitions,
+            partitions: scenario.partitions_at_end(&plan),
+            open: scenario.partitions_at_start(&plan),
             value_bytes: plan.value_bytes,
             rate_per_s: plan.rate_per_s,
             backlog: plan.backlog,
             earlier,
+            name: plan.name,
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use super::life::Trouble;
 use super::stage::{Stage, StageError};
 use super::tally::Tally;
 use crate::event_log::EventSink;
-use crate::scenario::Fault;
+use crate::scenario::{Fault, FaultKind};
 
 /// The schedule of one run. [`FaultSchedule::before_start`] once, then
 /// [`FaultSchedule::advance`] as time goes on, [`FaultSchedule::end_all`] at the end; all are
@@ -111,7 +111,11 @@ impl Entry<'_> {
         sink: &EventSink,
     ) -> Result<(), Trouble> {
         if !self.fault.kind.concerns_consumer() {
-            return Ok(self.enter_on_stage(next, stage, sink)?);
+            self.enter_on_stage(next, stage, sink)?;
+            if self.fault.kind == FaultKind::TopicDeleted {
+                self.fault.topic.iter().for_each(|topic| tally.give_up(topic));
+            }
+            return Ok(());
         }
         let Some(begins) = self.begins(next) else { return Ok(()) };
         let who = crew.fault(self.fault, self.instance, begins, tally)?;

@@ -131,7 +131,9 @@ fn connections(process: &Process, ports: &BTreeSet<u16>) -> ProcResult<u32> {
             && ports.contains(&entry.remote_address.port())
             && sockets.contains(&entry.inode)
     });
-    Ok(u32::try_from(established.count()).unwrap_or(u32::MAX))
+    // By socket: the kernel's table is read in pages, and may name an entry on two of them.
+    let distinct: HashSet<u64> = established.map(|entry| entry.inode).collect();
+    Ok(u32::try_from(distinct.len()).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

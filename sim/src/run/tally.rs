@@ -35,11 +35,19 @@ impl Tally {
         }
     }
 
-    /// Offsets below `target` exist and are to be delivered.
+    /// Offsets below `target` exist and are to be delivered; also of a partition that came into
+    /// being in mid-run.
     pub(crate) fn expect(&mut self, topic: &str, partition: u32, target: i64) {
-        if let Some(progress) = self.find(topic, partition) {
-            progress.target = progress.target.max(target);
-        }
+        let key = TopicPartition { topic: topic.to_owned(), partition };
+        let late = || Progress { deliverable: true, ..Progress::default() };
+        let progress = self.partitions.entry(key).or_insert_with(late);
+        progress.target = progress.target.max(target);
+    }
+
+    /// A topic is gone: nobody waits for what it still held.
+    pub(crate) fn give_up(&mut self, topic: &str) {
+        let its = self.partitions.iter_mut().filter(|(key, _)| key.topic == topic);
+        its.for_each(|(_, progress)| progress.deliverable = false);
     }
 
     /// A process is gone, and owns nothing any more.
@@ -52,9 +60,8 @@ impl Tally {
     /// A process was given partitions.
     pub(crate) fn assigned(&mut self, life: u32, partitions: &[TopicPartition]) {
         for key in partitions {
-            if let Some(progress) = self.partitions.get_mut(key) {
-                progress.owners.insert(life);
-            }
+            let late = || Progress { deliverable: true, ..Progress::default() };
+            self.partitions.entry(key.clone()).or_insert_with(late).owners.insert(life);
         }
     }
 
@@ -165,6 +172,21 @@ mod tests {
         tally.expect("dead", 0, 100);
         assert!(tally.all_delivered());
         assert_eq!(tally.records(), (0, 0));
+    }
+
+    #[test]
+    fn partitions_that_come_later_are_waited_for_and_those_of_a_deleted_topic_are_not() {
+        let mut tally = Tally::default();
+        tally.add_topic("a", 1, true);
+        tally.assigned(1, &[partition("a", 1)]);
+        tally.expect("a", 1, 5);
+        assert!(!tally.all_delivered());
+        tally.delivered(&range("a", 1, 0, 4));
+        assert!(tally.all_delivered());
+        tally.expect("a", 0, 3);
+        assert!(!tally.all_delivered());
+        tally.give_up("a");
+        assert!(tally.all_delivered());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use fairpoll_judge::event::{GateFacts, Header, LOG_VERSION, ModeFacts, TopicFacts};
 
-use super::{FaultKind, Scenario};
+use super::{Fault, FaultKind, Scenario};
 
 /// One topic of a scenario, after expansion.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,18 @@ impl Scenario {
         self.consumer.instances > 1 || self.faults.iter().any(|fault| fault.kind.concerns_consumer())
     }
 
+    /// How many partitions a topic has before anything happens to it: 0 where a fault creates it.
+    pub(crate) fn partitions_at_start(&self, plan: &TopicPlan) -> u32 {
+        let created = |fault: &Fault| fault.kind == FaultKind::TopicCreated && fault.concerns(&plan.name);
+        if self.faults.iter().any(created) { 0 } else { plan.partitions }
+    }
+
+    /// How many it has in the end.
+    pub(crate) fn partitions_at_end(&self, plan: &TopicPlan) -> u32 {
+        let widened = self.faults.iter().filter(|fault| fault.concerns(&plan.name));
+        widened.filter_map(|fault| fault.partitions).fold(plan.partitions, u32::max)
+    }
+
     fn topic_facts(&self, plan: &TopicPlan) -> TopicFacts {
         let fails_for_good = self.faults.iter().any(|fault| {
             fault.kind == FaultKind::TopicFetchErrors
@@ -89,7 +101,7 @@ impl Scenario {
         });
         TopicFacts {
             name: plan.name.clone(),
-            partitions: plan.partitions,
+            partitions: self.partitions_at_start(plan),
             weight: plan.weight,
             backlog: plan.backlog,
             rate_per_s: plan.rate_per_s,

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::tree::Node;
-use super::{Fault, FaultKind, ModeKind, Scenario, suggest};
+use super::{Fault, FaultKind, ModeKind, Scenario, TopicPlan, suggest};
 
 /// Whether a kind takes a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Rule {
     pub instance: Key,
     /// The key `latency_ms`.
     pub latency_ms: Key,
+    /// The key `partitions`.
+    pub partitions: Key,
     /// The key `for_ms`. Where it is required, no run could end well without it.
     pub for_ms: Key,
     /// The kinds of brokers that can do it, as `--broker` names them.
@@ -46,6 +48,7 @@ const fn rule(kind: FaultKind, brokers: &'static [&'static str]) -> Rule {
         node: Key::None,
         instance: Key::None,
         latency_ms: Key::None,
+        partitions: Key::None,
         for_ms: Key::Optional,
         brokers,
     }
@@ -65,6 +68,13 @@ pub const RULES: &[Rule] = &[
     },
     Rule { node: Key::Required, for_ms: Key::None, ..rule(FaultKind::CoordinatorMoved, EMBEDDED) },
     Rule { topic: Key::Required, for_ms: Key::None, ..rule(FaultKind::TopicDeleted, KAFKA) },
+    Rule { topic: Key::Required, for_ms: Key::None, ..rule(FaultKind::TopicCreated, KAFKA) },
+    Rule {
+        topic: Key::Required,
+        partitions: Key::Required,
+        for_ms: Key::None,
+        ..rule(FaultKind::TopicWidened, KAFKA)
+    },
     Rule { topic: Key::Required, for_ms: Key::None, ..rule(FaultKind::RetentionOvertakes, KAFKA) },
     Rule { instance: Key::Optional, ..rule(FaultKind::ConsumerKilled, EVERYWHERE) },
     Rule { instance: Key::Optional, for_ms: Key::Required, ..rule(FaultKind::ConsumerFrozen, EVERYWHERE) },
@@ -128,7 +138,7 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
             ("node", rule.node, fault.node.is_some(), "which broker? 1, 2, …"),
             ("instance", rule.instance, fault.instance.is_some(), "which instance?"),
             ("latency_ms", rule.latency_ms, fault.latency_ms.is_some(), "how much slower?"),
-            ("partitions", Key::None, fault.partitions.is_some(), "how many?"),
+            ("partitions", rule.partitions, fault.partitions.is_some(), "how many in all?"),
             ("for_ms", rule.for_ms, fault.for_ms.is_some(), "until when?"),
         ];
         for (key, wanted, given, question) in keys {
@@ -149,6 +159,9 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
             let problem = Problem::new(place(node, "topic"), message, "no such topic");
             problems.push(problem.help(suggest::remedy(topic, &names)));
         }
+        if let Some(plan) = plans.iter().find(|plan| Some(&plan.name) == topic.as_ref()) {
+            problems.extend(of_new_partitions(scenario, fault, plan, node));
+        }
         let nodes = scenario.broker.nodes;
         if let Some(number) = fault.node.filter(|number| *number > nodes) {
             let message = format!("the fault concerns node {number}, and there are {nodes}");
@@ -164,6 +177,39 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What is wrong with a fault by which partitions come into being.
+fn of_new_partitions(scenario: &Scenario, fault: &Fault, plan: &TopicPlan, node: &Node) -> Option<Problem> {
+    if !matches!(fault.kind, FaultKind::TopicCreated | FaultKind::TopicWidened) {
+        return None;
+    }
+    let problem =
+        |key, message, label, help: &str| Some(Problem::new(place(node, key), message, label).help(help));
+    let name = &plan.name;
+    if fault.at_ms == 0 {
+        let message =
+            format!("`{}` happens while the topic is consumed, and this is before", fault.kind.name());
+        return problem("at_ms", message, "0", "`at_ms` counts from the begin of live production");
+    }
+    if plan.rate_per_s <= 0.0 {
+        let message = format!("nothing would ever be produced to the new partitions of `{name}`");
+        return problem("topic", message, "it has no rate", "give the topic a `rate_per_s`");
+    }
+    if fault.kind == FaultKind::TopicCreated && (plan.backlog > 0 || scenario.earlier_life.is_some()) {
+        let message = format!("`{name}` does not exist before the fault, so it can hold no records by then");
+        return problem("topic", message, "it has a backlog", "leave its `backlog` out, and `earlier_life`");
+    }
+    if fault.partitions.is_some_and(|partitions| partitions <= plan.partitions) {
+        let message = format!("`{name}` has {} partitions, and topics never get narrower", plan.partitions);
+        return problem(
+            "partitions",
+            message,
+            "no more than it has",
+            "say how many it has afterwards, in all",
+        );
+    }
+    None
 }
 
 fn place(node: &Node, key: &str) -> std::ops::Range<usize> {
@@ -190,6 +236,7 @@ mod tests {
                 ("node", rule.node),
                 ("instance", rule.instance),
                 ("latency_ms", rule.latency_ms),
+                ("partitions", rule.partitions),
                 ("for_ms", rule.for_ms),
             ] {
                 // What happens may mention keys too.

@@ -303,6 +303,14 @@ pub enum FaultKind {
     InstanceLeaves,
 }
 
+impl Fault {
+    /// It is about this topic.
+    #[must_use]
+    pub fn concerns(&self, topic: &str) -> bool {
+        self.topic.as_deref() == Some(topic)
+    }
+}
+
 impl FaultKind {
     /// Its name in a scenario.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// A value with as many digits as carry meaning: counts whole, small figures with decimals.
-pub(super) fn show(value: f64) -> String {
+pub(crate) fn show(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() {
         return "–".to_owned();
@@ -33,7 +33,7 @@ fn grouped(value: f64) -> String {
 }
 
 /// A value that may be absent.
-pub(super) fn show_option(value: Option<f64>) -> String {
+pub(crate) fn show_option(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }
 
