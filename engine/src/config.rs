@@ -149,8 +149,9 @@ impl Config {
         self
     }
 
-    /// How long the first poll waits for every handle's first assignment. A group member may own
-    /// nothing, so the wait must end. Default 5 s.
+    /// How long the first poll waits at most for every handle's first assignment, and no longer than
+    /// a second after the last that came. A group member may own nothing, and a topic may not exist,
+    /// so the wait must end. Default 5 s.
     #[must_use]
     pub fn join_wait(mut self, wait: Duration) -> Self {
         self.join_wait = wait;

@@ -6,6 +6,7 @@
 
 mod build;
 mod commit;
+mod join;
 mod lane;
 mod rebalance;
 mod stop;
@@ -65,6 +66,7 @@ pub struct Consumer {
     wake: Arc<Wake>,
     gone: Arc<Wake>,
     epoch: Instant,
+    join_wait: join::JoinWait,
     last_tick: Instant,
     stopped: bool,
 }
@@ -185,8 +187,8 @@ impl Consumer {
     /// The next time at which something is due without a queue's wake-up.
     fn next_wake(&mut self, now: Instant) -> Instant {
         let mut next = self.last_tick + SAFETY_TICK;
-        if !self.joined() {
-            next = next.min(self.epoch + self.config.join_wait);
+        if let Some(until) = self.waits_for_joins(now) {
+            next = next.min(until);
         } else if let Some(Wakeup { at, .. }) = self.first_fetch.waiting(self.timestamp(now)) {
             next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
         }
@@ -198,6 +200,12 @@ impl Consumer {
         }
         // A time in the past would spin.
         next.max(now + Duration::from_micros(100))
+    }
+
+    /// Until when a poll waits for handles that have not joined; `None`: it does not.
+    fn waits_for_joins(&mut self, now: Instant) -> Option<Instant> {
+        let all = self.joined();
+        self.join_wait.until(now, all, self.epoch + self.config.join_wait)
     }
 
     /// Whether every handle had its first assignment.
@@ -230,7 +238,7 @@ impl Consumer {
                 // A fallback puts new handles in the place of all; what the old ones still say
                 // does not concern them.
                 if self.handles[index].is(&client) {
-                    self.on_stray(index, stray);
+                    self.on_stray(now, index, stray);
                 }
             }
         }
@@ -281,7 +289,7 @@ impl Consumer {
     fn take(&mut self, now: Instant, max_records: Option<u32>) -> BatchBuilder {
         let mut batch = BatchBuilder::default();
         batch.errors.append(&mut self.errors);
-        if !self.joined() && now < self.epoch + self.config.join_wait {
+        if self.waits_for_joins(now).is_some() {
             return batch;
         }
         let at = self.timestamp(now);

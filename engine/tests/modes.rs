@@ -294,3 +294,24 @@ async fn events_tell_assignments_and_commits() {
     assert!(sent >= 1 && sent == answered, "{events:?}");
     stopped(consumer).await;
 }
+
+/// A topic that does not exist has no group to join; in `multi` the first poll once waited five
+/// seconds for its handle.
+#[tokio::test]
+async fn a_topic_that_does_not_exist_is_told_and_holds_up_nobody() {
+    let mock = Mock::filled(&[("deep", 1, 40), ("quiet-1", 1, 40)]);
+    for strategy in [GroupStrategy::Own, GroupStrategy::Kip848] {
+        let config = config(&mock, &format!("missing-{strategy:?}"), &TOPICS, ModeRequest::Multi);
+        let mut consumer = Consumer::start(config.group_strategy(strategy)).expect("start");
+        let began = Instant::now();
+        let (mut records, mut told) = (0, false);
+        while records == 0 {
+            let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+            records += batch.len();
+            told |= batch.errors().iter().any(|error| error.topic.as_deref() == Some("quiet-2"));
+        }
+        assert!(began.elapsed() < Duration::from_secs(4), "{strategy:?}: {:?}", began.elapsed());
+        assert!(told || strategy == GroupStrategy::Kip848, "KIP-848 does not say it");
+        stopped(consumer).await;
+    }
+}

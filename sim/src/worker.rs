@@ -252,8 +252,9 @@ fn write_events(consumer: &mut Consumer, lines: &mut Lines) -> Result<(), Worker
             ConsumerEvent::Assigned { generation, partitions } => {
                 lines.write_now(&WorkerLine::Assigned { t_ns, generation, partitions: named(partitions) })?;
             }
-            ConsumerEvent::Revoked { generation, partitions, .. } => {
-                lines.write_now(&WorkerLine::Revoked { t_ns, generation, partitions: named(partitions) })?;
+            ConsumerEvent::Revoked { generation, partitions, lost } => {
+                let partitions = named(partitions);
+                lines.write_now(&WorkerLine::Revoked { t_ns, generation, partitions, lost })?;
             }
             ConsumerEvent::CommitSent { id, offsets } => {
                 let offsets = offsets

@@ -15,6 +15,7 @@ use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
 use super::commit::Commits;
+use super::join::JoinWait;
 use super::lane::Lane;
 use super::{Consumer, Handle, Partitions};
 
@@ -53,6 +54,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         wake,
         gone,
         epoch: now,
+        join_wait: JoinWait::default(),
         last_tick: now,
         stopped: false,
         handles,

@@ -70,14 +70,16 @@ impl Consumer {
             let code = "ASSIGN".to_owned();
             self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
         }
-        if !self.handles[handle].joined {
-            self.handles[handle].joined = true;
-            self.announce_if_joined(now);
-        }
+        self.on_joined(now, handle);
         self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
     }
 
-    fn announce_if_joined(&self, now: Instant) {
+    /// A handle had its first assignment, or will have none.
+    fn on_joined(&mut self, now: Instant, handle: usize) {
+        if std::mem::replace(&mut self.handles[handle].joined, true) {
+            return;
+        }
+        self.join_wait.joined(now);
         if self.joined() {
             let took = now.duration_since(self.epoch);
             let partitions = self.partitions.assigned().count();
@@ -168,7 +170,7 @@ impl Consumer {
 
     /// A message on the control queue: an error of a topic, or a record that came before its
     /// partition was forwarded. Records are never dropped and never reordered.
-    pub(super) fn on_stray(&mut self, handle: usize, message: Message) {
+    pub(super) fn on_stray(&mut self, now: Instant, handle: usize, message: Message) {
         if message.is_error() {
             let fatal = self.handles[handle].client.as_ref().and_then(|client| client.fatal_error());
             if let Some((code, what)) = fatal {
@@ -179,6 +181,11 @@ impl Consumer {
             let mut error = LaneError::from(message.error());
             if error.topic.is_none() && self.handles[handle].plan.topics.len() == 1 {
                 error.topic = Some(self.topics[self.handles[handle].plan.topics[0]].to_string());
+            }
+            // Its only topic does not exist: there is no group to join for it, and the other handles'
+            // topics must not wait for one.
+            if error.code == "UNKNOWN_TOPIC_OR_PART" && self.handles[handle].plan.topics.len() == 1 {
+                self.on_joined(now, handle);
             }
             self.errors.push(error);
             return;

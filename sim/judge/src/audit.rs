@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Body, Event, Header, Outcome};
-use crate::protocol::WorkerLine;
+use crate::protocol::{TopicPartition, WorkerLine};
 use crate::summary::Audit;
 
 mod findings;
@@ -132,6 +132,12 @@ impl Run {
                     *count += 1;
                     let tenure = &mut self.partitions.entry(key).or_default().tenure;
                     tenure.assigned.push((*t_ns, number, *count));
+                    tenure.lost = false;
+                }
+            }
+            WorkerLine::Revoked { partitions, lost: true, .. } => {
+                for TopicPartition { topic, partition } in partitions {
+                    self.partitions.entry((topic.clone(), *partition)).or_default().tenure.lost = true;
                 }
             }
             WorkerLine::CommitSent { id, offsets, .. } => {

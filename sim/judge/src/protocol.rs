@@ -134,6 +134,9 @@ pub enum WorkerLine {
         generation: u64,
         /// What is no longer owned.
         partitions: Vec<TopicPartition>,
+        /// The group had given them up before, so nothing of them could be committed any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
     },
     /// A poll that returned records.
     Poll {

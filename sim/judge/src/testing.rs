@@ -199,7 +199,7 @@ impl Log {
     /// The process is told at `t` that these partitions are its own no longer.
     pub(crate) fn taken(&mut self, t: u64, partitions: &[(&str, u32)]) {
         let partitions = named(partitions);
-        self.line(WorkerLine::Revoked { t_ns: ms(t), generation: t, partitions });
+        self.line(WorkerLine::Revoked { t_ns: ms(t), generation: t, partitions, lost: false });
     }
 
     /// A fault kills the process.

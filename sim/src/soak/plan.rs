@@ -167,6 +167,11 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], topics: &[String], instances: u32)
         }
         faults.push(fault);
     }
+    // A member that joins checks its positions against the leader's epoch, and right after a move the
+    // embedded broker has forgotten where that ended (docs/embedded-broker.md).
+    if faults.iter().any(|fault| fault.kind.concerns_consumer()) {
+        faults.retain(|fault| fault.kind != FaultKind::LeaderMoved);
+    }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }

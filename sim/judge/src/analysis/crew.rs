@@ -7,13 +7,15 @@ use crate::timeline::Ending;
 
 /// Kinds of faults that begin and are over: their end, where the log has one, is another event (an
 /// instance comes back) and no relief.
-const MOMENTARY: [&str; 7] = [
+const MOMENTARY: [&str; 9] = [
     "consumer_killed",
     "instance_joins",
     "instance_leaves",
     "leader_moved",
     "coordinator_moved",
     "topic_deleted",
+    "topic_created",
+    "topic_widened",
     "retention_overtakes",
 ];
 

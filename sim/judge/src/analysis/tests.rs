@@ -364,14 +364,14 @@ fn partitions_are_ownerless_from_their_revocation_to_the_next_assignment() {
     log.start(0, true);
     log.poll(20, 30, &[("orders", 0, 0, 10)]);
     let partitions = log.everything();
-    log.line(WorkerLine::Revoked { t_ns: ms(40), generation: 1, partitions });
+    log.line(WorkerLine::Revoked { t_ns: ms(40), generation: 1, partitions, lost: false });
     let one = vec![TopicPartition { topic: "orders".to_owned(), partition: 0 }];
     log.line(WorkerLine::Assigned { t_ns: ms(45), generation: 2, partitions: one });
     log.poll(50, 60, &[("orders", 0, 10, 10)]);
     let late = log.everything();
     log.finish(100);
     // What a worker gives up while it closes is no rebalance.
-    log.line(WorkerLine::Revoked { t_ns: ms(101), generation: 2, partitions: late });
+    log.line(WorkerLine::Revoked { t_ns: ms(101), generation: 2, partitions: late, lost: false });
     let found = analysis(&log);
     assert_metric(&found, "rebalances", Some(3.0));
     // 5 ms of one partition, and of the other all from 40 to the stop.

@@ -330,7 +330,9 @@ impl Partition {
                 )
             });
         }
-        if circumstances.stopped_cleanly {
+        // Whom a fault made the group give up could not commit, however well it stopped.
+        let expelled = self.tenure.lost && circumstances.disrupted_ns.is_some();
+        if circumstances.stopped_cleanly && !expelled {
             // What an earlier owner processed and could not commit any more comes again, or would.
             let last = self.tenure.assigned.last().filter(|_| circumstances.disrupted_ns.is_some());
             let owned = |delivery: &&Delivery| {

@@ -12,6 +12,8 @@ pub(super) struct Tenure {
     pub(super) assigned: Vec<(u64, u32, u32)>,
     /// (when the worker heard of it, offset) of commits that the broker acknowledged.
     pub(super) acknowledged: Vec<(u64, i64)>,
+    /// The last owner lost it without a chance to commit.
+    pub(super) lost: bool,
 }
 
 impl Tenure {
@@ -103,7 +105,11 @@ mod tests {
     }
 
     fn tenure() -> Tenure {
-        Tenure { assigned: vec![(0, 1, 1), (100, 2, 1)], acknowledged: vec![(50, 40), (200, 90)] }
+        Tenure {
+            assigned: vec![(0, 1, 1), (100, 2, 1)],
+            acknowledged: vec![(50, 40), (200, 90)],
+            lost: false,
+        }
     }
 
     #[test]

@@ -150,6 +150,31 @@ fn a_commit_beyond_an_unprocessed_poll_is_past_a_gap() {
 }
 
 #[test]
+fn whom_the_group_gave_up_after_a_fault_could_not_commit_and_is_not_behind() {
+    let behind = |fault: bool, lost: bool| {
+        let mut log = Log::new(&[("orders", 1)]);
+        log.backlog("orders", 0, 20);
+        log.start(0, true);
+        if fault {
+            log.fault(15, "broker_down", None, true);
+        }
+        log.poll(20, 21, &[("orders", 0, 0, 20)]);
+        let partitions = vec![TopicPartition { topic: "orders".to_owned(), partition: 0 }];
+        log.line(WorkerLine::Revoked { t_ns: ms(25), generation: 1, partitions, lost });
+        log.finish(30);
+        for event in &mut log.events {
+            if let Body::BrokerOffsets { committed, .. } = &mut event.body {
+                *committed = Some(7);
+            }
+        }
+        report(&log).audit.committed_behind
+    };
+    assert_eq!(behind(true, true), 0);
+    assert_eq!(behind(true, false), 13, "it had the chance");
+    assert_eq!(behind(false, true), 13, "nothing excuses it");
+}
+
+#[test]
 fn what_cannot_be_asked_for_is_unknown_and_not_clean() {
     let mut log = clean();
     for event in &mut log.events {
