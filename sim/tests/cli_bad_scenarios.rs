@@ -142,6 +142,18 @@ tells! {
         "broker: {nodes: 2}\nfaults: [{at_ms: 0, kind: topic_fetch_errors, topic: orders}, \
          {at_ms: 9, kind: leader_moved, topic: orders, node: 2}]\nstop:"
     );
+    topic_widened_to_no_more_than_it_has: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: topic_widened, topic: sensor-1, partitions: 1}]\nstop:"
+    );
+    topic_created_that_has_a_backlog: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: topic_created, topic: sensor-1}]\nstop:"
+    );
+    topic_created_before_anybody_consumes: broken(
+        "stop:",
+        "faults: [{at_ms: 0, kind: topic_created, topic: sensor-1}]\nstop:"
+    );
     unknown_fault: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_error}]\nstop:");
     gate_with_an_unknown_metric: broken("fair.starved_polls_max", "fair.starved_pols_max");
     gate_with_an_unknown_mode: broken("fair.starved_polls_max", "fare.starved_polls_max");
