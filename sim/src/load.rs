@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use self::live::LiveLoad;
 pub use self::look::{BrokerOffsets, broker_offsets, verify_backlog};
-pub use self::producer::Producer;
+pub use self::producer::{Batches, Producer};
 
 /// A broker that neither acknowledges nor delivers a record for so long is given up. One that loses
 /// its node and elects another pauses for some 10 s.

@@ -53,25 +53,49 @@ impl rdkafka::producer::ProducerContext for SharedAcks {
     }
 }
 
+/// How records of a backlog are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batches {
+    /// As services do that care for throughput: 128 KiB (Kafka's own default is 16).
+    Usual,
+    /// As large as they get, but for 4,000 records: the embedded broker serves one batch per partition
+    /// and fetch. Small ones would make it slow, larger ones would each take the consumer tens of
+    /// milliseconds to parse, in which it fetches nothing else.
+    Large,
+}
+
+impl Batches {
+    fn bytes(self) -> &'static str {
+        match self {
+            Self::Usual => "131072",
+            Self::Large => "900000",
+        }
+    }
+}
+
 impl Producer {
-    /// Connects. Acknowledged records are written to `sink`.
+    /// Connects. Acknowledged records are written to `sink`; `batches` says how a backlog lies on the
+    /// broker.
     ///
     /// # Errors
     /// If the client refuses a property.
-    pub fn connect(endpoint: &Endpoint, loads: Vec<TopicLoad>, sink: EventSink) -> Result<Self, LoadError> {
+    pub fn connect(
+        endpoint: &Endpoint,
+        loads: Vec<TopicLoad>,
+        batches: Batches,
+        sink: EventSink,
+    ) -> Result<Self, LoadError> {
         let slots = slots(&loads);
         let next = vec![0; slots.len()];
         let acks = Arc::new(Acks::new(slots, sink));
-        // The embedded broker serves one batch per partition and fetch: small ones would make it
-        // slow, large ones would each take the consumer tens of milliseconds to parse, in which it
-        // fetches nothing else. No compression: the scenario's sizes are the sizes on the wire. What
-        // queues behind a slow disk is late and no failure; how long is too long, `wait_on` says.
+        // No compression: the scenario's sizes are the sizes on the wire. What queues behind a slow
+        // disk is late and no failure; how long is too long, `wait_on` says.
         let bulk = producer(
             endpoint,
             &acks,
             &[
                 ("linger.ms", "50"),
-                ("batch.size", "900000"),
+                ("batch.size", batches.bytes()),
                 ("batch.num.messages", "4000"),
                 ("delivery.timeout.ms", "300000"),
             ],

@@ -14,7 +14,7 @@ use super::stage::{Access, Stage, StageError, Target};
 use crate::broker::{self, Broker, BrokerError, BrokerFault, Containers, FitError, TopicSpec};
 use crate::event_log::EventSink;
 use crate::exit_code::ExitCode;
-use crate::load::{self, LiveLoad, LoadError, Producer, TopicLoad, Totals};
+use crate::load::{self, Batches, LiveLoad, LoadError, Producer, TopicLoad, Totals};
 use crate::scenario::{Fault, FaultKind, Scenario};
 
 const METADATA_WITHIN: Duration = Duration::from_secs(10);
@@ -79,7 +79,11 @@ impl BrokerStage {
         broker.own_groups(groups.clone())?;
         let now = loads.iter().filter(|load| load.open > 0);
         broker.create_topics(&now.map(spec).collect::<Vec<_>>())?;
-        let producer = Producer::connect(broker.endpoint(), loads.clone(), sink.clone())?;
+        let batches = match choice {
+            BrokerChoice::Embedded => Batches::Large,
+            BrokerChoice::Container { .. } | BrokerChoice::External { .. } => Batches::Usual,
+        };
+        let producer = Producer::connect(broker.endpoint(), loads.clone(), batches, sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
         let membership_faults = part.scenario.has_membership_faults();
