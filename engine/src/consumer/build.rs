@@ -130,7 +130,7 @@ fn open(
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see
 /// docs/adr/0004. librdkafka's own default is 1 MiB.
-const SHARED_PARTITION_FETCH_BYTES: &str = "262144";
+const SHARED_PARTITION_FETCH_BYTES: &str = "524288";
 
 fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConfig {
     let mut properties = config.client_properties();
