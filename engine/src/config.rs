@@ -84,8 +84,9 @@ const FETCH_DEFAULTS: &[(&str, &str)] =
 
 /// A fresh handle without committed offsets needs a little over 100 ms from its assignment to its
 /// first record, whatever the broker: librdkafka opens the connection to a partition's leader only
-/// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms.
-const FIRST_FETCH_WAIT: Duration = Duration::from_millis(250);
+/// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms. Where that
+/// query is refused it asks again after 500 ms.
+const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
 
 impl Config {
     /// A configuration with its defaults: no explicit mode, 500 records.
@@ -160,7 +161,8 @@ impl Config {
 
     /// How long a poll after an assignment waits for the first fetch of every newly assigned
     /// topic. Without it the topics whose fetch came first are alone for tens of polls. A bound: the
-    /// wait ends with the last first fetch. Default 250 ms; `single` never waits.
+    /// wait ends with the last first fetch. Default 1 s; at most 250 ms for a partition that this
+    /// consumer had before, of which nothing tells that it was answered. `single` never waits.
     #[must_use]
     pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
         self.first_fetch_wait = wait;

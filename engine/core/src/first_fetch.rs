@@ -12,9 +12,12 @@ use crate::time::{Timestamp, WakeReason, Wakeup};
 pub const SETTLE: Duration = Duration::from_millis(5);
 
 /// The same for a partition that holds records: they are parsed before they are queued, and a full
-/// fetch (1 MiB of small records) took 10 ms on a busy machine. It may hold none for us all the
-/// same: all consumed, or aborted.
-pub const SETTLE_RECORDS: Duration = Duration::from_millis(25);
+/// fetch (1 MiB of small records) took 10 ms on a busy machine, and fifty clients on a machine where
+/// others work too took 40 ms. It may hold none for us all the same: all consumed, or aborted.
+pub const SETTLE_RECORDS: Duration = Duration::from_millis(100);
+
+/// The longest that a partition is waited for of which nothing tells whether its fetch was answered.
+pub const UNTOLD: Duration = Duration::from_millis(250);
 
 /// What the watermarks of an answered partition say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +46,17 @@ pub const PROBE: Duration = Duration::from_millis(1);
 pub enum WatermarkBefore {
     /// Its becoming valid says that the first fetch was answered.
     Invalid,
-    /// From an earlier assignment; it says nothing, and the bound decides.
+    /// From an earlier assignment; it says nothing, and the bound, at most [`UNTOLD`], decides.
     Valid,
+}
+
+impl WatermarkBefore {
+    fn limits(self, bound: Duration) -> Duration {
+        match self {
+            Self::Invalid => bound,
+            Self::Valid => bound.min(UNTOLD),
+        }
+    }
 }
 
 /// Where a fetch of a newly assigned partition stands.
@@ -111,7 +123,7 @@ impl FirstFetch {
             return;
         }
         for (partition, watermark) in partitions {
-            let entry = Unknown { lane, watermark, settles: None, bound: now + bound };
+            let entry = Unknown { lane, watermark, settles: None, bound: now + watermark.limits(bound) };
             if self.unknown.insert(partition, entry).is_none() {
                 self.unknown_count += 1;
             }
@@ -241,9 +253,10 @@ mod tests {
     #[test]
     fn a_partition_that_holds_records_gets_the_time_to_parse_them() {
         let mut first = assigned(&[WatermarkBefore::Invalid]);
+        first.assigned(at(10), LANE, BOUND * 10, [(PartitionIndex(0), WatermarkBefore::Invalid)]);
         first.fetch_answered(at(20), PartitionIndex(0), Answer::Records);
-        assert!(first.waiting(at(44)).is_some());
-        assert_eq!(first.waiting(at(45)), None);
+        assert!(first.waiting(at(119)).is_some());
+        assert_eq!(first.waiting(at(120)), None);
     }
 
     #[test]
@@ -254,6 +267,17 @@ mod tests {
         let bound = Wakeup { at: at(100), reason: WakeReason::FirstFetchBound };
         assert_eq!(first.waiting(at(50)), Some(bound));
         assert_eq!(first.waiting(at(100)), None);
+    }
+
+    #[test]
+    fn where_nothing_can_tell_the_wait_is_short_whatever_the_bound() {
+        let mut first = FirstFetch::new();
+        let bound = Duration::from_secs(1);
+        first.assigned(at(0), LANE, bound, [(PartitionIndex(0), WatermarkBefore::Invalid)]);
+        first.assigned(at(0), LANE, bound, [(PartitionIndex(1), WatermarkBefore::Valid)]);
+        assert!(first.waiting(at(249)).is_some());
+        first.delivered(PartitionIndex(0));
+        assert_eq!(first.waiting(at(250)), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fairpoll_core::first_fetch::{PROBE, SETTLE, SETTLE_RECORDS};
+use fairpoll_core::first_fetch::{PROBE, SETTLE, SETTLE_RECORDS, UNTOLD};
 use fairpoll_core::{Answer, FirstFetch, LaneIndex, PartitionIndex, Timestamp, Wakeup, WatermarkBefore};
 use proptest::prelude::*;
 
@@ -22,14 +22,14 @@ enum Operation {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let partition = || 0_u32..5;
     let operation = prop_oneof![
-        3 => (partition(), any::<bool>(), prop_oneof![1 => Just(0_u64), 4 => 1_u64..60])
+        3 => (partition(), any::<bool>(), prop_oneof![1 => Just(0_u64), 4 => 1_u64..60, 2 => 200_u64..400])
             .prop_map(|(partition, valid_before, bound_ms)| Operation::Assign { partition, valid_before, bound_ms }),
         2 => partition().prop_map(Operation::Deliver),
         1 => partition().prop_map(Operation::Fail),
         3 => (partition(), prop::sample::select(vec![Answer::Empty, Answer::Records]))
             .prop_map(|(partition, answer)| Operation::Answer { partition, answer }),
         1 => partition().prop_map(Operation::Revoke),
-        4 => (1_u64..12).prop_map(|millis| Operation::Pass { millis }),
+        4 => prop_oneof![3 => 1_u64..12, 1 => 40_u64..200].prop_map(|millis| Operation::Pass { millis }),
     ];
     prop::collection::vec(operation, 1..60)
 }
@@ -82,7 +82,8 @@ fn waits_as_defined(operations: &[Operation], defect: Option<Defect>) -> Verdict
                 };
                 machine.revoked(PartitionIndex(partition));
                 machine.assigned(now, LaneIndex(0), bound, [(PartitionIndex(partition), watermark)]);
-                let bound = now + Duration::from_millis(bound_ms);
+                let bound = Duration::from_millis(bound_ms);
+                let bound = now + if valid_before { bound.min(UNTOLD) } else { bound };
                 model.insert(partition, Unknown { bound, valid_before, answered: None });
             }
             Operation::Deliver(partition) => {
