@@ -20,6 +20,7 @@ mod pictures;
 mod recovery;
 mod service;
 mod share;
+mod stalls;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use service::Starvation;
 use course::{Course, millis, number};
 use inputs::Inputs;
 use service::Served;
+use stalls::{Excused, stalls};
 use waits::Times;
 
 /// One run of one mode, analysed.
@@ -47,6 +49,10 @@ pub struct RunAnalysis {
     pub starvation: Vec<Starvation>,
     /// The longest service gap; of each topic that has one.
     pub gaps: Vec<Starvation>,
+    /// For how long the broker or the machine stood still at most, ms, if it did: a live record's
+    /// acknowledgement that took longer than `availability_ms` and was no fault's doing, or a worker
+    /// that could not be sampled.
+    pub stalled_ms: Option<f64>,
     /// How late live records were handed over, ms: the 99th percentile, or the highest that the
     /// samples carry.
     pub producer_late_ms: Option<f64>,
@@ -64,7 +70,23 @@ pub struct RunAnalysis {
 /// the mode, where the header has them.
 #[must_use]
 pub fn analyse(header: &Header, mode: Option<&ModeFacts>, events: &[&Event]) -> RunAnalysis {
-    let course = Course::gather(header, events);
+    analysis(mode, Course::gather(header, events))
+}
+
+/// The same, but time in which the broker or the machine stood still does not count as waiting: nobody starves in it,
+/// and no wait or gap grows by it. `None` where it never did.
+#[must_use]
+pub fn analyse_without_stalls(
+    header: &Header,
+    mode: Option<&ModeFacts>,
+    events: &[&Event],
+) -> Option<RunAnalysis> {
+    let mut course = Course::gather(header, events);
+    course.excused = Excused::of(&stalls(&course), course.availability_ns);
+    (!course.excused.stretches().is_empty()).then(|| analysis(mode, course))
+}
+
+fn analysis(mode: Option<&ModeFacts>, course: Course<'_>) -> RunAnalysis {
     let served = service::serve(&course);
     let inputs = inputs::inputs(&course);
     // Each of several instances can only serve what it owns: nobody is entitled to a share of all.
@@ -85,6 +107,7 @@ pub fn analyse(header: &Header, mode: Option<&ModeFacts>, events: &[&Event]) -> 
     RunAnalysis {
         starvation: numbered().filter_map(|(topic, s)| service::starvation(&course, topic, s)).collect(),
         gaps: numbered().filter_map(|(topic, s)| service::gap(&course, topic, s)).collect(),
+        stalled_ms: stalls(&course).iter().map(|stall| stall.longest_ns).max().map(millis),
         producer_late_ms: waits::lateness(&course).tail_ms(),
         timeline: pictures::timeline(&course, &served, &inputs, &shares, backlog_delivered_ns),
         metrics: figures.metrics,

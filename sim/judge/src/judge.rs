@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{RunAnalysis, analyse, median};
+use crate::analysis::{RunAnalysis, analyse, analyse_without_stalls, median};
 use crate::audit::{AuditReport, audit};
 use crate::event::{Event, Header};
 use crate::gate::Expression;
@@ -31,8 +31,8 @@ pub struct Judgement {
 ///
 /// The verdict is *fail* if a gate failed or has no figures, the auditor accuses the consumer, or a
 /// deadline passed; else *inconclusive* if a `demonstrates` does not hold, the measurement has a
-/// hole, live records that a gate depends on were produced late, the broker was too slow for a gate
-/// that failed, or a run broke off (gates about its mode then decide nothing); else *pass*. With
+/// hole, live records that a gate depends on were produced late, a gate failed only for the moments in
+/// which the broker stood still, or a run broke off (gates about its mode then decide nothing); else *pass*. With
 /// several runs figures are medians, and missing where any run lacks them; the auditor's counts are
 /// sums.
 ///
@@ -48,11 +48,13 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
     }
     let mut reasons = verdict::Reasons::default();
     let (mut modes, mut audits, mut runs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut without_stalls = BTreeMap::new();
     let mut timelines = Vec::new();
     let uses_waits = uses_waits(header);
     for facts in &header.modes {
         let mode = facts.name.as_str();
         let mut analyses: Vec<RunAnalysis> = Vec::new();
+        let mut second_readings: Vec<RunAnalysis> = Vec::new();
         let mut reports: Vec<AuditReport> = Vec::new();
         for ((_, run), events) in by_run.range((mode, 0)..=(mode, u32::MAX)) {
             let mut analysis = analyse(header, Some(facts), events);
@@ -64,6 +66,8 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
             }
             let course = std::mem::take(&mut analysis.timeline);
             timelines.push(Timeline { mode: mode.to_owned(), run: *run, ..course });
+            let second = analyse_without_stalls(header, Some(facts), events);
+            second_readings.push(second.unwrap_or_else(|| analysis.clone()));
             analyses.push(analysis);
             reports.push(report);
         }
@@ -71,9 +75,7 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
             reasons.missing(mode, analyses.len(), header.runs);
         }
         let summary = summarize(header, &analyses, &reports);
-        let troubled = timelines.iter().any(|course| course.mode == mode && !course.faults.is_empty());
-        let ack_p99_ms = summary.metrics.get("ack_p99_ms").copied().filter(|_| !troubled);
-        reasons.slow_broker(mode, ack_p99_ms, header.availability_ms);
+        without_stalls.insert(mode.to_owned(), summarize(header, &second_readings, &reports));
         modes.insert(mode.to_owned(), summary);
         audits.insert(mode.to_owned(), total(&reports, header.runs));
         runs.insert(mode.to_owned(), analyses);
@@ -82,11 +84,7 @@ pub fn judge(events: &[Event]) -> Result<Judgement, LogError> {
     let demonstrates: Vec<GateResult> =
         header.demonstrates.iter().map(|g| gates::result(g, &figures)).collect();
     let gates: Vec<GateResult> = header.gates.iter().map(|gate| gates::result(gate, &figures)).collect();
-    let starved_ms = |mode: &str| {
-        let stretches = runs.get(mode).into_iter().flatten().flat_map(|run| &run.starvation);
-        stretches.map(|starved| starved.to_ms - starved.from_ms).fold(0.0, f64::max)
-    };
-    reasons.gates(&gates, &starved_ms);
+    reasons.gates(&gates, &verdict::Stalls { header, runs: &runs, without: &without_stalls });
     reasons.demonstrates(&demonstrates);
     let (verdict, reasons) = reasons.verdict();
     let summary = Summary {

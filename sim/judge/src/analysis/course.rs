@@ -7,6 +7,7 @@ use crate::protocol::{DeliveredRange, TopicPartition, WorkerLine};
 
 use super::crew::Crew;
 use super::ownership::{Ownership, ownership};
+use super::stalls::Excused;
 use super::supply::{Batch, Supply};
 
 /// What a poll returned of one partition.
@@ -89,6 +90,10 @@ pub(super) struct Course<'a> {
     pub(super) changes: Vec<(u64, u32, Change)>,
     pub(super) crew: Crew<'a>,
     pub(super) owners: Ownership,
+    /// How old an acknowledged record must be before a poll is expected to find it, ns.
+    pub(super) availability_ns: u64,
+    /// What does not count as waiting; nothing, unless a reading asks for it.
+    pub(super) excused: Excused,
     /// From sending to the answer, ns.
     pub(super) commits_ns: Vec<u64>,
     pub(super) commit_failures: u64,
@@ -175,7 +180,6 @@ pub(super) fn number(count: u64) -> f64 {
 
 struct Gathering<'a> {
     course: Course<'a>,
-    availability_ns: u64,
     topics: HashMap<&'a str, usize>,
     lanes: HashMap<(usize, u32), usize>,
     batches: Vec<Vec<Batch>>,
@@ -189,8 +193,11 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(header: &'a Header) -> Self {
         let mut gathering = Self {
-            course: Course { topics: header.topics.iter().collect(), ..Course::default() },
-            availability_ns: header.availability_ms.saturating_mul(1_000_000),
+            course: Course {
+                topics: header.topics.iter().collect(),
+                availability_ns: header.availability_ms.saturating_mul(1_000_000),
+                ..Course::default()
+            },
             topics: header.topics.iter().enumerate().map(|(index, t)| (t.name.as_str(), index)).collect(),
             lanes: HashMap::new(),
             batches: Vec::new(),
@@ -265,7 +272,7 @@ impl<'a> Gathering<'a> {
                 let Some(lane) = self.lane(topic, *partition) else { return };
                 let available_ns = match origin {
                     Origin::Before | Origin::Backlog => 0,
-                    Origin::Live => ack_ns.saturating_add(self.availability_ns),
+                    Origin::Live => ack_ns.saturating_add(self.course.availability_ns),
                 };
                 self.batches[lane].push(Batch {
                     start: *first_offset,

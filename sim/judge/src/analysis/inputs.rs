@@ -40,7 +40,7 @@ pub(super) fn inputs(course: &Course<'_>) -> Inputs {
             .map(|topic| topic.nth_ns(complete + 1))
             .try_fold(0, |latest: u64, next| next.map(|next| latest.max(next)));
         if let Some(from_ns) = waits_from {
-            let gap = t_ns.saturating_sub(from_ns.max(last_ns));
+            let gap = course.excused.counted_ns(from_ns.max(last_ns), t_ns);
             inputs.gap_ns = inputs.gap_ns.max(Some(gap));
         }
     };

@@ -105,7 +105,7 @@ pub(super) fn serve(course: &Course<'_>) -> Vec<Served> {
 #[derive(Debug, Clone, Copy)]
 enum Move {
     Owner(usize, Option<u32>),
-    /// A fault withholds the topic, or no longer.
+    /// A fault withholds the topic, or a stall that is excused, or no longer.
     Withheld(usize, bool),
 }
 
@@ -119,6 +119,12 @@ fn moves(course: &Course<'_>) -> Vec<(u64, Move)> {
             // What is deleted does not come back with the fault's end.
             let back = fault.to_ns.filter(|_| !fault.removes(&course.topics[topic].name));
             moves.extend(back.map(|t_ns| (t_ns, Move::Withheld(topic, false))));
+        }
+    }
+    for (from_ns, to_ns) in course.excused.stretches() {
+        for topic in 0..course.topics.len() {
+            moves.push((*from_ns, Move::Withheld(topic, true)));
+            moves.push((*to_ns, Move::Withheld(topic, false)));
         }
     }
     moves.sort_by_key(|(t_ns, _)| *t_ns);
@@ -143,7 +149,7 @@ struct Service {
     slots: BTreeMap<u32, Vec<Slot>>,
     /// Partitions per topic.
     members: Vec<Vec<usize>>,
-    /// How many faults withhold it, per topic.
+    /// How many faults and excused stalls withhold it, per topic.
     withheld: Vec<u32>,
     /// The processes that made a poll.
     seen: BTreeSet<u32>,

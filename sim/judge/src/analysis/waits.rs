@@ -74,7 +74,7 @@ pub(super) fn waits(course: &Course<'_>) -> Vec<Option<Times>> {
             for batch in overlapping.filter(|batch| batch.origin == Origin::Live) {
                 let times = waits[take.topic].get_or_insert_with(Times::new);
                 for offset in batch.start.max(take.start)..batch.end.min(take.end) {
-                    times.add(poll.return_ns.saturating_sub(batch.due_ns(offset)));
+                    times.add(course.excused.counted_ns(batch.due_ns(offset), poll.return_ns));
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::RunAnalysis;
 use crate::audit::AuditReport;
 use crate::event::{Header, Outcome};
-use crate::gate::Expression;
-use crate::summary::{Audit, GateResult, GateVerdict, Verdict};
+use crate::gate::{Expression, evaluate};
+use crate::summary::{Audit, GateResult, GateVerdict, ModeSummary, Verdict};
 
 // A wait is measured from the scheduled send, so a late generator lengthens every wait; the
 // tightest gates ask for 50 ms, and 20 ms of a generator's own would be two fifths of that.
@@ -19,14 +19,65 @@ pub(super) struct Reasons {
     doubts: Vec<String>,
     /// Modes of which a run is missing or broke off: what they lack accuses nobody.
     broken: BTreeSet<String>,
-    /// Modes whose broker took too long to acknowledge, though no fault troubled it: how long, ms
-    /// (99th percentile), and how long is allowed.
-    slow: BTreeMap<String, (f64, u64)>,
 }
 
-/// Beginnings of the names of metrics that a slow broker spoils: they count from the moment when a
-/// record was there to be had, and that is taken to be `availability_ms` after its acknowledgement.
-const SPOILT_BY_SLOW_BROKER: [&str; 4] = ["wait_", "starved_polls", "service_gap", "output_gap"];
+/// What is known of moments in which the broker kept records waiting.
+pub(super) struct Stalls<'a> {
+    pub(super) header: &'a Header,
+    pub(super) runs: &'a BTreeMap<String, Vec<RunAnalysis>>,
+    /// The figures of a reading that leaves these moments out.
+    pub(super) without: &'a BTreeMap<String, ModeSummary>,
+}
+
+/// What a stall may be blamed for.
+struct Blame<'a> {
+    mode: &'a str,
+    /// The longest of them, ms.
+    stalled_ms: f64,
+    /// Both sides of the gate without the stalls.
+    left: f64,
+    right: f64,
+}
+
+impl Stalls<'_> {
+    /// The stalls of one of its modes explain that a gate failed: it holds without them, and they
+    /// make no more of a difference than such a stall can.
+    fn explain<'g>(&self, gate: &'g Expression, sides: (f64, f64)) -> Option<Blame<'g>> {
+        let found = evaluate(gate, self.without);
+        let (GateVerdict::Pass, Some(left), Some(right)) = (found.verdict, found.left, found.right) else {
+            return None;
+        };
+        let stalled_ms = |mode: &str| {
+            let runs = self.runs.get(mode).into_iter().flatten();
+            runs.filter_map(|run| run.stalled_ms).reduce(f64::max)
+        };
+        let mut modes = gate.modes().into_iter().filter_map(|mode| Some((mode, stalled_ms(mode)?)));
+        let (mode, stalled_ms) = modes.next()?;
+        // Where the broker always takes that long, all of the run is one stall. It shall not hide
+        // what no single answer of the broker can have caused.
+        #[expect(clippy::cast_precision_loss, reason = "a scenario's milliseconds")]
+        let most_ms = stalled_ms + self.header.availability_ms as f64;
+        let counts_polls = |name: &&str| name.starts_with("starved_polls");
+        let difference_ms = if gate.metrics().iter().any(counts_polls) {
+            self.starved_ms(gate)
+        } else {
+            ((sides.0 - sides.1) - (left - right)).abs()
+        };
+        (difference_ms <= most_ms).then_some(Blame { mode, stalled_ms, left, right })
+    }
+
+    /// For how long the modes of a gate on starved polls starved one of its topics at worst.
+    fn starved_ms(&self, gate: &Expression) -> f64 {
+        let references = gate.references().into_iter();
+        let counting = references.filter(|reference| reference.metric.starts_with("starved_polls"));
+        let stretches = counting.flat_map(|reference| {
+            let runs = self.runs.get(&reference.mode).into_iter().flatten();
+            let starved = runs.flat_map(|run| &run.starvation);
+            starved.filter(|starved| reference.covers(&starved.topic))
+        });
+        stretches.map(|starved| starved.to_ms - starved.from_ms).fold(0.0, f64::max)
+    }
+}
 
 impl Reasons {
     /// Weighs one run of a mode.
@@ -85,35 +136,8 @@ impl Reasons {
         }
     }
 
-    /// A broker that takes longer to acknowledge a record than `availability_ms` also takes longer
-    /// to hand it out than the judge allows. What then fails may be the broker's doing; what holds,
-    /// holds all the more.
-    pub(super) fn slow_broker(&mut self, mode: &str, ack_p99_ms: Option<f64>, availability_ms: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "a scenario's milliseconds")]
-        let allowed = availability_ms as f64;
-        if let Some(ack_ms) = ack_p99_ms.filter(|ack_ms| *ack_ms > allowed) {
-            self.slow.insert(mode.to_owned(), (ack_ms, availability_ms));
-        }
-    }
-
-    /// The mode of a failed gate whose failure is no larger than what a slow broker explains, if
-    /// there is one: a wait or gap beyond its bound by no more than acknowledgements took, a topic
-    /// starved for no longer than that.
-    fn spoilt(&self, gate: &GateResult, starved_ms: &dyn Fn(&str) -> f64) -> Option<(&str, f64, u64)> {
-        let expression = Expression::parse(&gate.expression).ok()?;
-        let beyond_ms = (gate.left? - gate.right?).abs();
-        let mut modes = expression.references().into_iter().filter_map(|reference| {
-            SPOILT_BY_SLOW_BROKER.iter().find(|name| reference.metric.starts_with(**name))?;
-            let (mode, (ack_ms, allowed)) = self.slow.get_key_value(&reference.mode)?;
-            let counts_polls = reference.metric.starts_with("starved_polls");
-            let unexplained_ms = if counts_polls { starved_ms(mode) } else { beyond_ms };
-            (unexplained_ms <= *ack_ms).then_some((mode.as_str(), *ack_ms, *allowed))
-        });
-        modes.next()
-    }
-
-    /// Weighs the gates; `starved_ms` tells for how long a mode starved a topic at worst.
-    pub(super) fn gates(&mut self, gates: &[GateResult], starved_ms: &dyn Fn(&str) -> f64) {
+    /// Weighs the gates.
+    pub(super) fn gates(&mut self, gates: &[GateResult], stalls: &Stalls<'_>) {
         for gate in gates {
             let about_broken = self.is_about_broken(gate);
             let reason = match gate.verdict {
@@ -123,11 +147,17 @@ impl Reasons {
                 GateVerdict::Absent => format!("gate without figures: {}", gate.expression),
             };
             let detail = gate.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            match self.spoilt(gate, starved_ms).filter(|_| gate.verdict == GateVerdict::Fail) {
-                Some((mode, ack_ms, allowed)) => self.doubts.push(format!(
-                    "{reason}{detail}; but in {mode} the broker took {ack_ms:.0} ms to acknowledge live records (99th \
-                     percentile; availability_ms allows {allowed}), so this may not be the consumer's doing: free \
-                     the machine, or raise availability_ms if the broker is always that slow"
+            let expression = Expression::parse(&gate.expression).ok();
+            let failed = expression.as_ref().zip(gate.left.zip(gate.right));
+            match failed.and_then(|(expression, sides)| stalls.explain(expression, sides)) {
+                Some(Blame { mode, stalled_ms, left, right }) => self.doubts.push(format!(
+                    "{reason}{detail}; but in {mode} the broker or the machine stood still for up to {stalled_ms:.0} ms, \
+                     by the time to acknowledge live records (availability_ms allows {}) or to sample the worker, \
+                     and without these moments the gate holds ({} against {}): free the machine, or raise \
+                     availability_ms if the broker is always that slow",
+                    stalls.header.availability_ms,
+                    rounded(left),
+                    rounded(right)
                 )),
                 None => self.failures.push(reason + &detail),
             }
