@@ -6,6 +6,8 @@
 
 mod build;
 mod commit;
+mod exact_lag;
+mod flow;
 mod join;
 mod lane;
 mod rebalance;
@@ -32,6 +34,8 @@ use crate::event::ConsumerEvent;
 use crate::ffi::{Client, ClientEvent, PartitionEntry, Wake};
 use crate::topology::{HandlePlan, Topology};
 
+pub use self::exact_lag::LagByTopic;
+pub use self::flow::SeekTo;
 use self::lane::Lane;
 use self::rebalance::Revocation;
 
@@ -48,7 +52,9 @@ use self::rebalance::Revocation;
 pub struct Consumer {
     config: Config,
     topology: Topology,
-    topics: Vec<Arc<str>>,
+    topics: Arc<[Arc<str>]>,
+    /// By topic: whether the application paused it.
+    paused: Vec<bool>,
     handles: Vec<Handle>,
     lanes: Vec<Lane>,
     partitions: Partitions,
@@ -176,7 +182,7 @@ impl Consumer {
             let batch = self.take(now, max_records);
             if !batch.is_empty() || now >= deadline {
                 // Nothing is awaited between taking and returning: a dropped future loses nothing.
-                return Ok(batch.build(self.batches.ticket()));
+                return Ok(batch.build(&self.topics, self.batches.ticket()));
             }
             let wake_at = self.next_wake(now).min(deadline);
             // Every queue was drained above, so a wake-up since then is still noted in `wake`.
@@ -315,7 +321,7 @@ impl Consumer {
             self.first_fetch.delivered(group.index);
             self.partitions.get_mut(group.index).fetched_at = at;
         }
-        self.note_delivered(&batch);
+        self.note_delivered(&mut batch);
         batch
     }
 
@@ -364,9 +370,18 @@ impl Consumer {
     }
 
     fn timestamp(&self, at: Instant) -> Timestamp {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
+        between(self.epoch, at)
     }
+}
+
+/// Now, on the clock that began with the consumer.
+fn since(epoch: Instant) -> Timestamp {
+    between(epoch, Instant::now())
+}
+
+fn between(epoch: Instant, at: Instant) -> Timestamp {
+    let since = at.saturating_duration_since(epoch).as_nanos();
+    Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
 }
 
 impl Drop for Consumer {

@@ -45,10 +45,10 @@ mod ffi;
 mod status;
 mod topology;
 
-pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Record, Records};
+pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Receipt, Record, Records};
 pub use config::{Config, GroupStrategy, ModeRequest};
-pub use consumer::Consumer;
-pub use error::{PollError, StartError};
+pub use consumer::{Consumer, LagByTopic, SeekTo};
+pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;
 pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,

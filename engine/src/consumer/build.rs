@@ -41,6 +41,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     let now = Instant::now();
     let consumer = Consumer {
         topics: config.topics.iter().map(|topic| Arc::from(topic.name.as_str())).collect(),
+        paused: vec![false; config.topics.len()],
         partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
         poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
         first_fetch: FirstFetch::new(),

@@ -5,9 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use fairpoll_core::{Backoff, Committable, OffsetRange};
+use fairpoll_core::offsets::DeliveryError;
+use fairpoll_core::{Backoff, Committable, Generation, OffsetRange, PartitionIndex};
 
-use crate::batch::{Batch, BatchBuilder};
+use crate::batch::{Batch, BatchBuilder, Receipt};
 use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure};
 
@@ -270,13 +271,41 @@ impl Consumer {
         }
     }
 
+    /// Marks one record as processed, in any order and at any time as long as this consumer owns its
+    /// partition; afterwards it has no effect, and the record comes again at its new owner. The next
+    /// commit goes up to the first record of the partition that is not marked.
+    ///
+    /// Takes a record of a batch, a copy of one, or its [`Receipt`].
+    pub fn ack(&mut self, record: impl Into<Receipt>) {
+        let Receipt { index, generation, offset } = record.into();
+        let range = OffsetRange { first: offset, last: offset };
+        if let Err(error) = self.offsets.completed(index, generation, range) {
+            tracing::error!(%error, "acknowledged a record of another consumer; ignored");
+        }
+    }
+
     /// Tells the tracker what the caller is about to get.
-    pub(super) fn note_delivered(&mut self, batch: &BatchBuilder) {
+    pub(super) fn note_delivered(&mut self, batch: &mut BatchBuilder) {
+        let mut stepped_back: Vec<(PartitionIndex, Generation)> = Vec::new();
         for (group, first, last) in batch.spans() {
-            if let Err(error) = self.offsets.delivered(group.index, OffsetRange { first, last }) {
-                // librdkafka delivers a partition's records in order within an assignment.
-                tracing::error!(%error, topic = &*group.topic, "a partition stepped back");
+            let (index, range) = (group.index, OffsetRange { first, last });
+            match self.offsets.delivered(index, range) {
+                Ok(_) => {}
+                Err(DeliveryError::SteppedBack { position, .. }) => {
+                    // The log was truncated, or a seek was not waited for. What comes is read anew.
+                    tracing::warn!(topic = &*group.topic, group.partition, first, position, "reads on from an earlier offset");
+                    if let Some(generation) = self.offsets.sought(index, first) {
+                        stepped_back.push((index, generation));
+                        // Nothing lies before it in a generation that has just begun.
+                        let _ = self.offsets.delivered(index, range);
+                    }
+                }
+                Err(error) => tracing::error!(%error, topic = &*group.topic, "a delivery that cannot be"),
             }
+        }
+        for (index, generation) in stepped_back {
+            self.partitions.get_mut(index).generation = Some(generation);
+            batch.set_generation(index, generation);
         }
     }
 }

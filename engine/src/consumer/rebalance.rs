@@ -70,6 +70,7 @@ impl Consumer {
             let code = "ASSIGN".to_owned();
             self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
         }
+        self.pause_assigned(handle, &entries);
         self.on_joined(now, handle);
         self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
     }
@@ -205,7 +206,7 @@ impl Consumer {
     }
 }
 
-fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
+pub(super) fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
     message.partition() == entry.partition && message.topic() == Some(entry.topic.as_str())
 }
 
