@@ -112,6 +112,32 @@ async fn a_seek_reads_on_from_there_and_commits_nothing_beyond_it_too_early() {
     }
 }
 
+/// What was processed before a seek back is not committed after it: whoever starts at the committed
+/// offset would skip what was sought.
+#[tokio::test]
+async fn a_seek_back_takes_back_what_was_processed_and_not_yet_committed() {
+    let mock = Mock::filled(&[("deep", 1, 100)]);
+    for mode in MODES {
+        let start =
+            || Consumer::start(config(&mock, &format!("back-{mode}"), &["deep"], mode)).expect("start");
+        let mut consumer = start();
+        let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        assert_eq!(batch.len(), 100);
+        consumer.mark_processed(&batch);
+        consumer.seek("deep", 0, SeekTo::Offset(60), WAIT).await.expect("seek");
+        // Of a batch from before the seek: it changes nothing.
+        consumer.commit(&batch);
+        drop(batch);
+        stopped(consumer).await;
+
+        let mut next = start();
+        let mut all = Delivered::new();
+        collect(&mut next, &mut all, |all| count(all) >= 40).await;
+        assert!(all[&("deep".to_owned(), 0)].contains(&60), "{mode}: {all:?}");
+        stopped(next).await;
+    }
+}
+
 #[tokio::test]
 async fn a_seek_right_after_the_assignment_holds() {
     let mock = filled();

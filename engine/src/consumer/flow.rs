@@ -99,8 +99,6 @@ impl Consumer {
             self.poll.pause(LaneIndex::from_position(position));
         } else {
             self.poll.resume(LaneIndex::from_position(position));
-            // Its queue may have signalled while nobody looked.
-            self.poll.lane_ready(LaneIndex::from_position(position));
         }
         Ok(())
     }
