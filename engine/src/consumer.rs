@@ -12,6 +12,7 @@ mod join;
 mod lane;
 mod rebalance;
 mod stop;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod view;

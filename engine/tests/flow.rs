@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use common::{Delivered, MODES, Mock, assert_complete, config, note, stopped};
-use fairpoll::{Committed, Consumer, ModeRequest, OwnedRecord, SeekError, SeekTo};
+use fairpoll::{Batch, Committed, Consumer, ModeRequest, OwnedRecord, SeekError, SeekTo};
+use futures_util::TryStreamExt;
 
 const TOPICS: [&str; 3] = ["deep", "quiet-1", "quiet-2"];
 const WAIT: Duration = Duration::from_secs(5);
@@ -23,6 +25,20 @@ async fn collect(consumer: &mut Consumer, into: &mut Delivered, enough: impl Fn(
         note(&batch, into);
         consumer.commit(&batch);
     }
+}
+
+/// Batches with so many records in all, or what came in 20 s. Nothing is marked as processed.
+async fn batches(consumer: &mut Consumer, records: usize) -> Vec<Batch> {
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut all: Vec<Batch> = Vec::new();
+    while all.iter().map(Batch::len).sum::<usize>() < records && Instant::now() < until {
+        all.push(consumer.get_many(Duration::from_millis(50), None).await.expect("poll"));
+    }
+    all
+}
+
+fn offsets(batches: &[Batch]) -> Vec<i64> {
+    batches.iter().flat_map(Batch::records).map(|record| record.offset()).collect()
 }
 
 fn count(all: &Delivered) -> usize {
@@ -85,21 +101,20 @@ async fn a_seek_reads_on_from_there_and_commits_nothing_beyond_it_too_early() {
         collect(&mut consumer, &mut all, |all| count(all) == 4200).await;
 
         consumer.seek("quiet-1", 0, SeekTo::Offset(60), WAIT).await.expect("seek");
-        let batch = consumer.get_many(WAIT, None).await.expect("poll");
-        let again: Vec<i64> = batch.records().map(|record| record.offset()).collect();
-        assert_eq!(again, (60..100).collect::<Vec<i64>>(), "{mode}");
-        assert_eq!(batch.partitions().next().expect("one").topic(), "quiet-1");
-        consumer.commit(&batch);
-        drop(batch);
+        let again = batches(&mut consumer, 40).await;
+        assert_eq!(offsets(&again), (60..100).collect::<Vec<i64>>(), "{mode}");
+        for batch in again {
+            assert!(batch.records().all(|record| record.topic() == "quiet-1"), "{mode}");
+            consumer.commit(&batch);
+        }
 
         consumer.seek("quiet-2", 0, SeekTo::Beginning, WAIT).await.expect("seek");
-        let batch = consumer.get_many(WAIT, None).await.expect("poll");
-        assert_eq!(batch.len(), 100, "{mode}: from the beginning");
-        // Not processed: only up to 30.
-        for record in batch.records().take(30) {
+        let again = batches(&mut consumer, 100).await;
+        assert_eq!(offsets(&again), (0..100).collect::<Vec<i64>>(), "{mode}: from the beginning");
+        for record in again.iter().flat_map(Batch::records).take(30) {
             consumer.ack(record);
         }
-        drop(batch);
+        drop(again);
         stopped(consumer).await;
 
         let mut next = Consumer::start(config(&mock, &group, &TOPICS, mode)).expect("start");
@@ -121,13 +136,12 @@ async fn a_seek_back_takes_back_what_was_processed_and_not_yet_committed() {
         let start =
             || Consumer::start(config(&mock, &format!("back-{mode}"), &["deep"], mode)).expect("start");
         let mut consumer = start();
-        let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
-        assert_eq!(batch.len(), 100);
-        consumer.mark_processed(&batch);
+        let before = batches(&mut consumer, 100).await;
+        before.iter().for_each(|batch| consumer.mark_processed(batch));
         consumer.seek("deep", 0, SeekTo::Offset(60), WAIT).await.expect("seek");
-        // Of a batch from before the seek: it changes nothing.
-        consumer.commit(&batch);
-        drop(batch);
+        // Of batches from before the seek: it changes nothing.
+        before.iter().for_each(|batch| consumer.commit(batch));
+        drop(before);
         stopped(consumer).await;
 
         let mut next = start();
@@ -181,10 +195,10 @@ async fn records_are_finished_one_by_one_in_any_order_and_committed_up_to_the_fi
     let topics = ["deep", "quiet-1"];
     let start = || Consumer::start(config(&mock, "ack", &topics, ModeRequest::Fair)).expect("start");
     let mut consumer = start();
-    let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
-    assert_eq!(batch.len(), 20);
-    let copies: Vec<OwnedRecord> = batch.records().map(|record| record.to_owned()).collect();
-    drop(batch);
+    let all = batches(&mut consumer, 20).await;
+    let copies: Vec<OwnedRecord> =
+        all.iter().flat_map(Batch::records).map(|record| record.to_owned()).collect();
+    drop(all);
     for copy in copies.iter().rev().filter(|copy| copy.topic == "deep" || copy.offset != 4) {
         consumer.ack(copy);
     }
@@ -250,5 +264,33 @@ async fn a_group_that_never_committed_has_no_committed_offset_rather_than_0() {
     let lag = consumer.exact_lag(WAIT).await.expect("lag");
     assert!(matches!(lag["quiet-1"][&0].committed, Committed::Absent { .. }), "{lag:?}");
     let report = consumer.stop(WAIT).await;
+    assert!(report.closed, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_stream_commits_a_batch_when_the_next_is_asked_for() {
+    let mock = Mock::filled(&[("deep", 1, 250)]);
+    let start = || Consumer::start(config(&mock, "stream", &["deep"], ModeRequest::Fair)).expect("start");
+    let mut consumer = start();
+    let mut first = Vec::new();
+    {
+        let mut batches = pin!(consumer.batches(Some(100)));
+        for _ in 0..2 {
+            let batch = batches.try_next().await.expect("poll").expect("a batch");
+            first.extend(batch.records().map(|record| record.offset()));
+        }
+    }
+    assert_eq!(first, (0..i64::try_from(first.len()).expect("few")).collect::<Vec<_>>());
+    let processed = consumer.stop(WAIT).await.unprocessed;
+    // The first batch is processed, the second was not said to be.
+    let [(_, _, next)] = processed[..] else { panic!("{processed:?}") };
+    assert!(next > 0 && next < i64::try_from(first.len()).expect("few"), "{next} of {first:?}");
+    assert!(pin!(consumer.batches(None)).try_next().await.expect("ended").is_none(), "it is stopped");
+
+    let mut again = start();
+    let batch = pin!(again.batches(Some(10))).try_next().await.expect("poll").expect("a batch");
+    assert_eq!(batch.records().next().expect("one").offset(), next);
+    drop(batch);
+    let report = again.stop(WAIT).await;
     assert!(report.closed, "{report:?}");
 }

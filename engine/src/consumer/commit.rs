@@ -149,11 +149,7 @@ impl Consumer {
     pub fn mark_processed(&mut self, batch: &Batch) {
         for group in batch.groups() {
             for (first, last) in batch.spans(group) {
-                let range = OffsetRange { first, last };
-                if let Err(error) = self.offsets.completed(group.index, group.generation, range) {
-                    // Every batch of this consumer was noted when it was delivered.
-                    tracing::error!(%error, "marked a batch of another consumer as processed; ignored");
-                }
+                self.complete(group.index, group.generation, OffsetRange { first, last });
             }
         }
     }
@@ -278,9 +274,14 @@ impl Consumer {
     /// Takes a record of a batch, a copy of one, or its [`Receipt`].
     pub fn ack(&mut self, record: impl Into<Receipt>) {
         let Receipt { index, generation, offset } = record.into();
-        let range = OffsetRange { first: offset, last: offset };
+        self.complete(index, generation, OffsetRange { first: offset, last: offset });
+    }
+
+    /// These records are processed.
+    pub(super) fn complete(&mut self, index: PartitionIndex, generation: Generation, range: OffsetRange) {
         if let Err(error) = self.offsets.completed(index, generation, range) {
-            tracing::error!(%error, "acknowledged a record of another consumer; ignored");
+            // Everything that this consumer delivered was noted then.
+            tracing::error!(%error, "marked records of another consumer as processed; ignored");
         }
     }
 
