@@ -45,6 +45,13 @@ pub(crate) struct Group {
     count: usize,
 }
 
+impl Group {
+    /// Records of it in the batch.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}
+
 /// Neighbouring messages of one partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {

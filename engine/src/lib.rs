@@ -42,6 +42,7 @@ mod consumer;
 mod error;
 mod event;
 mod ffi;
+pub mod metrics;
 mod status;
 mod topology;
 

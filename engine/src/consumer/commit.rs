@@ -86,6 +86,7 @@ impl Remedy {
 struct InFlight {
     id: u64,
     handle: usize,
+    sent: Instant,
     offsets: Vec<Committable>,
 }
 
@@ -205,7 +206,9 @@ impl Consumer {
             entries.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset)).collect();
         self.note(ConsumerEvent::CommitSent { id, offsets });
         match sent {
-            Ok(()) => self.commits.in_flight.push(InFlight { id, handle, offsets: due }),
+            Ok(()) => {
+                self.commits.in_flight.push(InFlight { id, handle, sent: Instant::now(), offsets: due })
+            }
             Err(error) => self.note(ConsumerEvent::CommitResult { id, error: Some(error) }),
         }
     }
@@ -244,6 +247,7 @@ impl Consumer {
             (Some(error), true) => Some(error.message),
             (_, false) => Some(failed.join("; ")),
         };
+        self.meters.committed(commit.sent, now, error.is_none());
         if let Some(error) = &error {
             tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with the next one");
         }
@@ -294,7 +298,13 @@ impl Consumer {
                 Ok(_) => {}
                 Err(DeliveryError::SteppedBack { position, .. }) => {
                     // The log was truncated, or a seek was not waited for. What comes is read anew.
-                    tracing::warn!(topic = &*group.topic, group.partition, first, position, "reads on from an earlier offset");
+                    tracing::warn!(
+                        topic = &*group.topic,
+                        group.partition,
+                        first,
+                        position,
+                        "reads on from an earlier offset"
+                    );
                     if let Some(generation) = self.offsets.sought(index, first) {
                         stepped_back.push((index, generation));
                         // Nothing lies before it in a generation that has just begun.

@@ -56,7 +56,8 @@ impl Consumer {
         }
         let mut all = LagByTopic::new();
         for (handle, indexes, task) in asked {
-            let not_answered = |what: String| LagError::NotAnswered { topics: self.topic_names(handle), what };
+            let not_answered =
+                |what: String| LagError::NotAnswered { topics: self.topic_names(handle), what };
             let answers = task
                 .await
                 .map_err(|error| not_answered(error.to_string()))?

@@ -115,9 +115,8 @@ impl Consumer {
         let of_shared_lane = |entry: &&PartitionEntry| {
             let topic = self.topics.iter().position(|topic| **topic == *entry.topic);
             topic.is_some_and(|topic| {
-                let shared = |lane: &crate::topology::LanePlan| {
-                    lane.topics.len() > 1 && lane.topics.contains(&topic)
-                };
+                let shared =
+                    |lane: &crate::topology::LanePlan| lane.topics.len() > 1 && lane.topics.contains(&topic);
                 self.paused[topic] && self.topology.lanes.iter().any(shared)
             })
         };
@@ -173,7 +172,11 @@ impl Consumer {
                 Ok(Err(failure)) => failure,
                 // The runtime is being shut down.
                 Err(error) => {
-                    return Err(SeekError::Refused { topic: topic.to_owned(), partition, what: error.to_string() });
+                    return Err(SeekError::Refused {
+                        topic: topic.to_owned(),
+                        partition,
+                        what: error.to_string(),
+                    });
                 }
             };
             if failure.code != NOT_YET || Instant::now() + SEEK_AGAIN > deadline {
