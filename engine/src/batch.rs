@@ -1,11 +1,15 @@
 //! What a poll returns.
 
+mod record;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, slice};
 
 use crate::ffi::{Client, Message, MessageError};
+
+pub use record::{OwnedRecord, Receipt, Record};
 
 /// The records of one poll, grouped by partition.
 ///
@@ -21,6 +25,8 @@ pub struct Batch {
     groups: Vec<Group>,
     runs: Vec<Run>,
     errors: Vec<LaneError>,
+    /// All that the consumer was asked for.
+    topics: Arc<[Arc<str>]>,
     _handles: Vec<Arc<Client>>,
     _outstanding: Outstanding,
 }
@@ -37,6 +43,13 @@ pub(crate) struct Group {
     /// Its runs, in the batch's list of runs.
     runs: Range<usize>,
     count: usize,
+}
+
+impl Group {
+    /// Records of it in the batch.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
 }
 
 /// Neighbouring messages of one partition.
@@ -156,6 +169,17 @@ impl BatchBuilder {
         &self.groups
     }
 
+    /// The partition's records belong to another generation than was thought.
+    pub(crate) fn set_generation(
+        &mut self,
+        index: fairpoll_core::PartitionIndex,
+        generation: fairpoll_core::Generation,
+    ) {
+        for group in self.groups.iter_mut().filter(|group| group.index == index) {
+            group.generation = generation;
+        }
+    }
+
     /// First and last offset of each run and its partition, in the order of delivery.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (&Group, i64, i64)> {
         self.runs.iter().map(|run| {
@@ -165,7 +189,7 @@ impl BatchBuilder {
     }
 
     /// Groups what was taken. Stable, so a partition's runs stay in order.
-    pub(crate) fn build(mut self, outstanding: Outstanding) -> Batch {
+    pub(crate) fn build(mut self, topics: &Arc<[Arc<str>]>, outstanding: Outstanding) -> Batch {
         self.runs.sort_by_key(|run| run.group);
         let mut start = 0;
         for (index, group) in self.groups.iter_mut().enumerate() {
@@ -178,6 +202,7 @@ impl BatchBuilder {
             groups: self.groups,
             runs: self.runs,
             errors: self.errors,
+            topics: Arc::clone(topics),
             _handles: self.handles,
             _outstanding: outstanding,
         }
@@ -205,6 +230,12 @@ impl Batch {
     /// All records, partition by partition.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.partitions().flat_map(|partition| partition.records())
+    }
+
+    /// The consumer's topics that have no record in it, in the configuration's order.
+    pub fn missing_topics(&self) -> impl Iterator<Item = &str> {
+        let has = |topic: &Arc<str>| self.groups.iter().any(|group| Arc::ptr_eq(&group.topic, topic));
+        self.topics.iter().filter(move |topic| !has(topic)).map(|topic| &**topic)
     }
 
     /// What failed while this poll ran. Other topics are not affected.
@@ -257,7 +288,7 @@ impl<'a> PartitionRecords<'a> {
     pub fn records(&self) -> Records<'a> {
         Records {
             batch: self.batch,
-            topic: &self.group.topic,
+            group: self.group,
             runs: self.batch.runs[self.group.runs.clone()].iter(),
             current: [].iter(),
         }
@@ -268,7 +299,7 @@ impl<'a> PartitionRecords<'a> {
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     batch: &'a Batch,
-    topic: &'a str,
+    group: &'a Group,
     runs: slice::Iter<'a, Run>,
     current: slice::Iter<'a, Message>,
 }
@@ -279,95 +310,10 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Record<'a>> {
         loop {
             if let Some(message) = self.current.next() {
-                return Some(Record { topic: self.topic, message });
+                return Some(Record { group: self.group, message });
             }
             let run = self.runs.next()?;
             self.current = self.batch.messages[run.start..run.start + run.len].iter();
         }
     }
-}
-
-/// One record, borrowed from its [`Batch`].
-#[derive(Clone, Copy)]
-pub struct Record<'a> {
-    topic: &'a str,
-    message: &'a Message,
-}
-
-impl<'a> Record<'a> {
-    /// The topic.
-    #[must_use]
-    pub fn topic(&self) -> &'a str {
-        self.topic
-    }
-
-    /// The partition number.
-    #[must_use]
-    pub fn partition(&self) -> i32 {
-        self.message.partition()
-    }
-
-    /// The offset in the partition.
-    #[must_use]
-    pub fn offset(&self) -> i64 {
-        self.message.offset()
-    }
-
-    /// The key; `None` for a record without one.
-    #[must_use]
-    pub fn key(&self) -> Option<&'a [u8]> {
-        self.message.key()
-    }
-
-    /// The value; `None` for a tombstone.
-    #[must_use]
-    pub fn value(&self) -> Option<&'a [u8]> {
-        self.message.value()
-    }
-
-    /// The timestamp, ms since the epoch; `None` where the record has none.
-    #[must_use]
-    pub fn timestamp_ms(&self) -> Option<i64> {
-        self.message.timestamp_ms()
-    }
-
-    /// A copy that pins no fetch buffer and no handle.
-    #[must_use]
-    pub fn to_owned(&self) -> OwnedRecord {
-        OwnedRecord {
-            topic: self.topic.to_owned(),
-            partition: self.partition(),
-            offset: self.offset(),
-            key: self.key().map(<[u8]>::to_vec),
-            value: self.value().map(<[u8]>::to_vec),
-            timestamp_ms: self.timestamp_ms(),
-        }
-    }
-}
-
-impl fmt::Debug for Record<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("topic", &self.topic)
-            .field("partition", &self.partition())
-            .field("offset", &self.offset())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A copy of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedRecord {
-    /// The topic.
-    pub topic: String,
-    /// The partition number.
-    pub partition: i32,
-    /// The offset in the partition.
-    pub offset: i64,
-    /// The key.
-    pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Option<Vec<u8>>,
-    /// The timestamp, ms since the epoch.
-    pub timestamp_ms: Option<i64>,
 }

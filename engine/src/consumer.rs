@@ -6,10 +6,13 @@
 
 mod build;
 mod commit;
+mod exact_lag;
+mod flow;
 mod join;
 mod lane;
 mod rebalance;
 mod stop;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -30,8 +33,11 @@ use crate::config::Config;
 use crate::error::{PollError, StartError};
 use crate::event::ConsumerEvent;
 use crate::ffi::{Client, ClientEvent, PartitionEntry, Wake};
+use crate::metrics::Meters;
 use crate::topology::{HandlePlan, Topology};
 
+pub use self::exact_lag::LagByTopic;
+pub use self::flow::SeekTo;
 use self::lane::Lane;
 use self::rebalance::Revocation;
 
@@ -48,7 +54,9 @@ use self::rebalance::Revocation;
 pub struct Consumer {
     config: Config,
     topology: Topology,
-    topics: Vec<Arc<str>>,
+    topics: Arc<[Arc<str>]>,
+    /// By topic: whether the application paused it.
+    paused: Vec<bool>,
     handles: Vec<Handle>,
     lanes: Vec<Lane>,
     partitions: Partitions,
@@ -67,6 +75,7 @@ pub struct Consumer {
     gone: Arc<Wake>,
     epoch: Instant,
     join_wait: join::JoinWait,
+    meters: Meters,
     last_tick: Instant,
     stopped: bool,
 }
@@ -161,6 +170,7 @@ impl Consumer {
     /// # Errors
     /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
     /// topics is reported in [`Batch::errors`].
+    #[tracing::instrument(name = "fairpoll.get_many", level = "debug", skip_all)]
     pub async fn get_many(
         &mut self,
         timeout: Duration,
@@ -175,8 +185,9 @@ impl Consumer {
             self.serve(now)?;
             let batch = self.take(now, max_records);
             if !batch.is_empty() || now >= deadline {
+                self.meter(&batch);
                 // Nothing is awaited between taking and returning: a dropped future loses nothing.
-                return Ok(batch.build(self.batches.ticket()));
+                return Ok(batch.build(&self.topics, self.batches.ticket()));
             }
             let wake_at = self.next_wake(now).min(deadline);
             // Every queue was drained above, so a wake-up since then is still noted in `wake`.
@@ -221,6 +232,7 @@ impl Consumer {
             for lane in 0..self.lanes.len() {
                 self.poll.lane_ready(LaneIndex::from_position(lane));
             }
+            self.set_gauges();
         }
         let mut strays = Vec::new();
         for index in 0..self.handles.len() {
@@ -315,7 +327,7 @@ impl Consumer {
             self.first_fetch.delivered(group.index);
             self.partitions.get_mut(group.index).fetched_at = at;
         }
-        self.note_delivered(&batch);
+        self.note_delivered(&mut batch);
         batch
     }
 
@@ -348,6 +360,41 @@ impl Consumer {
         self.events.drain(..)
     }
 
+    /// Counts what a poll returns.
+    fn meter(&self, batch: &BatchBuilder) {
+        self.meters.polls.increment(1);
+        for error in &batch.errors {
+            self.meters.error(error.topic.as_deref(), &error.code);
+        }
+        if batch.messages.is_empty() {
+            self.meters.empty_polls.increment(1);
+            return;
+        }
+        self.meters.poll_records.record(batch.messages.len() as f64);
+        for group in batch.groups() {
+            let topic = self.partitions.get(group.index).topic;
+            self.meters.topics[topic].records.increment(group.len() as u64);
+        }
+    }
+
+    /// What is looked at now and then rather than counted.
+    fn set_gauges(&self) {
+        let now = self.now();
+        self.meters.assigned.set(self.partitions.assigned().count() as f64);
+        self.meters.outstanding.set(self.batches.get() as f64);
+        for (plan, lane) in self.topology.lanes.iter().zip(&self.lanes) {
+            let queued = lane.queued() as f64;
+            plan.topics.iter().for_each(|&topic| self.meters.topics[topic].queued.set(queued));
+        }
+        for (topic, partitions) in self.lag_info() {
+            let known = partitions.values().filter_map(|lag| lag.processing(now).ok());
+            let lag: u64 = known.map(|lag| lag.records).sum();
+            if let Ok(topic) = self.topic(&topic) {
+                self.meters.topics[topic].lag.set(lag as f64);
+            }
+        }
+    }
+
     fn note(&mut self, event: ConsumerEvent) {
         // Nobody may be listening; what is kept must not grow without bound.
         const MOST: usize = 1024;
@@ -364,9 +411,18 @@ impl Consumer {
     }
 
     fn timestamp(&self, at: Instant) -> Timestamp {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
+        between(self.epoch, at)
     }
+}
+
+/// Now, on the clock that began with the consumer.
+fn since(epoch: Instant) -> Timestamp {
+    between(epoch, Instant::now())
+}
+
+fn between(epoch: Instant, at: Instant) -> Timestamp {
+    let since = at.saturating_duration_since(epoch).as_nanos();
+    Timestamp::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
 }
 
 impl Drop for Consumer {

@@ -36,3 +36,64 @@ pub enum PollError {
         what: String,
     },
 }
+
+/// A topic was named that the consumer does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the consumer was not configured with topic {topic:?}; it has {known} others, see status().topics")]
+#[non_exhaustive]
+pub struct UnknownTopic {
+    /// The name.
+    pub topic: String,
+    /// How many topics it has.
+    pub known: usize,
+}
+
+/// Why a partition is not read from another place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeekError {
+    /// The consumer does not have the topic.
+    #[error(transparent)]
+    UnknownTopic(#[from] UnknownTopic),
+    /// The partition is not assigned to this consumer now.
+    #[error("{topic} [{partition}] is not assigned to this consumer: seek after its assignment")]
+    NotOwned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// Offsets begin at 0.
+    #[error("{offset} is no offset: they begin at 0; for the ends of the log there are names")]
+    Negative {
+        /// What was asked for.
+        offset: i64,
+    },
+    /// librdkafka did not begin in time.
+    #[error("{topic} [{partition}] goes on where it was: {what}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// librdkafka's words.
+        what: String,
+    },
+}
+
+/// Why lag could not be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LagError {
+    /// The consumer was stopped.
+    #[error("the consumer is stopped")]
+    Stopped,
+    /// The brokers did not answer.
+    #[error("the lag of {topics} is not known: {what}")]
+    NotAnswered {
+        /// The topics of the handle that asked.
+        topics: String,
+        /// librdkafka's words.
+        what: String,
+    },
+}

@@ -16,12 +16,14 @@ mod client;
 mod list;
 mod message;
 mod queue;
+mod request;
 mod wake;
 
 pub(crate) use client::{Client, ClientEvent, CommitOutcome};
-pub(crate) use list::{Failure, PartitionEntry};
+pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;
+pub(crate) use request::LogEnds;
 pub(crate) use wake::Wake;
 
 use std::ffi::CStr;

@@ -42,13 +42,14 @@ mod consumer;
 mod error;
 mod event;
 mod ffi;
+pub mod metrics;
 mod status;
 mod topology;
 
-pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Record, Records};
+pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Receipt, Record, Records};
 pub use config::{Config, GroupStrategy, ModeRequest};
-pub use consumer::Consumer;
-pub use error::{PollError, StartError};
+pub use consumer::{Consumer, LagByTopic, SeekTo};
+pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;
 pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,

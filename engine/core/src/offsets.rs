@@ -42,7 +42,7 @@ pub enum DeliveryError {
     /// Within one generation offsets only rise.
     #[error(
         "{partition} stepped back to offset {first} after {position}: after a seek or a truncation \
-         begin a new generation with `assigned`"
+         begin a new generation with `sought`"
     )]
     SteppedBack {
         /// Which.
@@ -114,8 +114,9 @@ pub struct Committable {
 ///
 /// # Who calls what
 /// - The consumer: [`assigned`](Self::assigned) when it gets a partition (a second call without a
-///   revocation in between starts over, as after a seek), [`delivered`](Self::delivered) for every
-///   range it hands to the application, in order of offsets;
+///   revocation in between starts over), [`delivered`](Self::delivered) for every range it hands to
+///   the application, in order of offsets; [`sought`](Self::sought) before it reads on from another
+///   place;
 ///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent).
 /// - The application, through the consumer: [`completed`](Self::completed) with the generation that
 ///   `delivered` returned; in any order, overlapping, repeated (idempotent).
@@ -169,6 +170,25 @@ impl OffsetTracker {
         };
         self.partitions.insert(partition, fresh);
         generation
+    }
+
+    /// The partition is read on from another place, its ownership goes on: a generation of its own
+    /// begins, and completions of what was delivered before are fenced. What was completed stays
+    /// committable, but not beyond `offset`: whoever starts at the committed offset must not skip what
+    /// was sought. `i64::MIN` is the log's beginning, `i64::MAX` its end. `None`: not assigned.
+    pub fn sought(&mut self, partition: PartitionIndex, offset: i64) -> Option<Generation> {
+        let entry = self.partitions.get_mut(partition)?;
+        self.generations += 1;
+        *entry = Partition {
+            generation: Generation(self.generations),
+            delivered: VecDeque::new(),
+            position: None,
+            behind_gap: BTreeMap::new(),
+            committable: entry.committable.filter(|&committable| committable <= offset),
+            // Further on than what will be committed next: offsets of a generation must only rise.
+            committed: entry.committed.filter(|&committed| committed <= offset),
+        };
+        Some(entry.generation)
     }
 
     /// The ownership ends: completions and commit answers of its generation change nothing from

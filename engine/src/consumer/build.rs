@@ -12,6 +12,7 @@ use crate::batch::BatchCount;
 use crate::config::{Config, GroupStrategy};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
+use crate::metrics::Meters;
 use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
 use super::commit::Commits;
@@ -39,8 +40,11 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     let (wake, gone) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let (handles, lanes) = open(&config, &topology, &wake, &gone)?;
     let now = Instant::now();
+    let topics: Arc<[Arc<str>]> = config.topics.iter().map(|topic| Arc::from(topic.name.as_str())).collect();
     let consumer = Consumer {
-        topics: config.topics.iter().map(|topic| Arc::from(topic.name.as_str())).collect(),
+        meters: Meters::new(&config.group_id, &topics),
+        topics,
+        paused: vec![false; config.topics.len()],
         partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
         poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
         first_fetch: FirstFetch::new(),

@@ -5,9 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use fairpoll_core::{Backoff, Committable, OffsetRange};
+use fairpoll_core::offsets::DeliveryError;
+use fairpoll_core::{Backoff, Committable, Generation, OffsetRange, PartitionIndex};
 
-use crate::batch::{Batch, BatchBuilder};
+use crate::batch::{Batch, BatchBuilder, Receipt};
 use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure};
 
@@ -85,6 +86,7 @@ impl Remedy {
 struct InFlight {
     id: u64,
     handle: usize,
+    sent: Instant,
     offsets: Vec<Committable>,
 }
 
@@ -148,11 +150,7 @@ impl Consumer {
     pub fn mark_processed(&mut self, batch: &Batch) {
         for group in batch.groups() {
             for (first, last) in batch.spans(group) {
-                let range = OffsetRange { first, last };
-                if let Err(error) = self.offsets.completed(group.index, group.generation, range) {
-                    // Every batch of this consumer was noted when it was delivered.
-                    tracing::error!(%error, "marked a batch of another consumer as processed; ignored");
-                }
+                self.complete(group.index, group.generation, OffsetRange { first, last });
             }
         }
     }
@@ -208,7 +206,9 @@ impl Consumer {
             entries.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset)).collect();
         self.note(ConsumerEvent::CommitSent { id, offsets });
         match sent {
-            Ok(()) => self.commits.in_flight.push(InFlight { id, handle, offsets: due }),
+            Ok(()) => {
+                self.commits.in_flight.push(InFlight { id, handle, sent: Instant::now(), offsets: due })
+            }
             Err(error) => self.note(ConsumerEvent::CommitResult { id, error: Some(error) }),
         }
     }
@@ -247,6 +247,7 @@ impl Consumer {
             (Some(error), true) => Some(error.message),
             (_, false) => Some(failed.join("; ")),
         };
+        self.meters.committed(commit.sent, now, error.is_none());
         if let Some(error) = &error {
             tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with the next one");
         }
@@ -270,13 +271,52 @@ impl Consumer {
         }
     }
 
+    /// Marks one record as processed, in any order and at any time as long as this consumer owns its
+    /// partition; afterwards it has no effect, and the record comes again at its new owner. The next
+    /// commit goes up to the first record of the partition that is not marked.
+    ///
+    /// Takes a record of a batch, a copy of one, or its [`Receipt`].
+    pub fn ack(&mut self, record: impl Into<Receipt>) {
+        let Receipt { index, generation, offset } = record.into();
+        self.complete(index, generation, OffsetRange { first: offset, last: offset });
+    }
+
+    /// These records are processed.
+    pub(super) fn complete(&mut self, index: PartitionIndex, generation: Generation, range: OffsetRange) {
+        if let Err(error) = self.offsets.completed(index, generation, range) {
+            // Everything that this consumer delivered was noted then.
+            tracing::error!(%error, "marked records of another consumer as processed; ignored");
+        }
+    }
+
     /// Tells the tracker what the caller is about to get.
-    pub(super) fn note_delivered(&mut self, batch: &BatchBuilder) {
+    pub(super) fn note_delivered(&mut self, batch: &mut BatchBuilder) {
+        let mut stepped_back: Vec<(PartitionIndex, Generation)> = Vec::new();
         for (group, first, last) in batch.spans() {
-            if let Err(error) = self.offsets.delivered(group.index, OffsetRange { first, last }) {
-                // librdkafka delivers a partition's records in order within an assignment.
-                tracing::error!(%error, topic = &*group.topic, "a partition stepped back");
+            let (index, range) = (group.index, OffsetRange { first, last });
+            match self.offsets.delivered(index, range) {
+                Ok(_) => {}
+                Err(DeliveryError::SteppedBack { position, .. }) => {
+                    // The log was truncated, or a seek was not waited for. What comes is read anew.
+                    tracing::warn!(
+                        topic = &*group.topic,
+                        group.partition,
+                        first,
+                        position,
+                        "reads on from an earlier offset"
+                    );
+                    if let Some(generation) = self.offsets.sought(index, first) {
+                        stepped_back.push((index, generation));
+                        // Nothing lies before it in a generation that has just begun.
+                        let _ = self.offsets.delivered(index, range);
+                    }
+                }
+                Err(error) => tracing::error!(%error, topic = &*group.topic, "a delivery that cannot be"),
             }
+        }
+        for (index, generation) in stepped_back {
+            self.partitions.get_mut(index).generation = Some(generation);
+            batch.set_generation(index, generation);
         }
     }
 }

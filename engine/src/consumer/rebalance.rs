@@ -11,6 +11,7 @@ use fairpoll_core::{LaneIndex, PartitionIndex, Timestamp, WatermarkBefore};
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
 use crate::ffi::{Message, PartitionEntry};
+use crate::metrics::Rebalance;
 
 use super::{Consumer, Partition};
 
@@ -70,7 +71,9 @@ impl Consumer {
             let code = "ASSIGN".to_owned();
             self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
         }
+        self.pause_assigned(handle, &entries);
         self.on_joined(now, handle);
+        self.meters.rebalance(Rebalance::Assigned);
         self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
     }
 
@@ -132,6 +135,7 @@ impl Consumer {
         {
             tracing::error!(%message, "librdkafka refused to give partitions back");
         }
+        self.meters.rebalance(if lost { Rebalance::Lost } else { Rebalance::Revoked });
         let (generation, partitions) = (self.generation, names(&entries));
         self.note(ConsumerEvent::Revoked { generation, partitions, lost });
     }
@@ -205,7 +209,7 @@ impl Consumer {
     }
 }
 
-fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
+pub(super) fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
     message.partition() == entry.partition && message.topic() == Some(entry.topic.as_str())
 }
 

@@ -1,9 +1,12 @@
 //! One fetched record, owned.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
-use std::ptr::NonNull;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
 use rdkafka_sys as sys;
 
@@ -19,8 +22,8 @@ pub(crate) struct Message(NonNull<sys::rd_kafka_message_t>);
 // SAFETY: a consumed message is not shared with librdkafka's threads; reading its fields is plain
 // memory access, and freeing it uses atomic reference counts on its fetch buffer and partition.
 unsafe impl Send for Message {}
-// SAFETY: all methods through `&self` only read fields that nobody writes after creation.
-
+// SAFETY: all methods through `&self` only read fields that nobody writes after creation, but for the
+// headers, which are parsed under a lock.
 unsafe impl Sync for Message {}
 
 /// Which partition an error concerns, and what it is.
@@ -107,6 +110,18 @@ impl Message {
         (timestamp >= 0).then_some(timestamp)
     }
 
+    /// The headers in their order.
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        let mut headers = ptr::null_mut();
+        let parsing = PARSING.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the message is valid. The first call parses the headers into the message, which is
+        // the only write after its creation; all calls are under one lock.
+        let result = unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &mut headers) };
+        drop(parsing);
+        let found = result == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        Headers { headers: NonNull::new(headers).filter(|_| found), next: 0, message: PhantomData }
+    }
+
     /// The error it stands for.
     pub(crate) fn error(&self) -> MessageError {
         let raw = self.raw();
@@ -125,6 +140,38 @@ impl Message {
             message,
             fatal: raw.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL,
         }
+    }
+}
+
+/// Held while librdkafka looks for a message's headers: the first look parses and keeps them. One lock
+/// for all messages: a word per message would cost more than waiting now and then.
+static PARSING: Mutex<()> = Mutex::new(());
+
+/// Iterator over a record's headers: name and value.
+#[derive(Clone)]
+pub(crate) struct Headers<'a> {
+    headers: Option<NonNull<sys::rd_kafka_headers_t>>,
+    next: usize,
+    message: PhantomData<&'a Message>,
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (Cow<'a, str>, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the list belongs to the message, which outlives `'a`, and is not changed any more;
+        // the places are valid.
+        let result = unsafe {
+            sys::rd_kafka_header_get_all(self.headers?.as_ptr(), self.next, &mut name, &mut value, &mut len)
+        };
+        if result != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        self.next += 1;
+        // SAFETY: the name is NUL-terminated, the value has `len` bytes or is null; both live as long
+        // as the message.
+        Some(unsafe { (CStr::from_ptr(name).to_string_lossy(), bytes(value.cast(), len)) })
     }
 }
 

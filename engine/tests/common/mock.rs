@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka_sys as sys;
 
@@ -73,6 +74,16 @@ impl Mock {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+        self.producer.flush(Duration::from_secs(10)).expect("flush");
+    }
+
+    /// Produces one record with these headers.
+    pub fn produce_with_headers(&self, topic: &str, partition: i32, headers: &[(&str, Option<&str>)]) {
+        let with = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: value.as_deref() })
+        });
+        let record = BaseRecord::<(), str>::to(topic).partition(partition).payload("x").headers(with);
+        self.producer.send(record).map_err(|(error, _)| error).expect("room");
         self.producer.flush(Duration::from_secs(10)).expect("flush");
     }
 

@@ -123,3 +123,31 @@ fn runs_behind_the_gap_are_joined() {
     let entry = tracker.partitions.get(P).unwrap();
     assert_eq!(entry.behind_gap, BTreeMap::from([(10, 39), (50, 50)]));
 }
+
+#[test]
+fn after_a_seek_back_nothing_beyond_it_is_committed_until_it_is_processed_again() {
+    let (mut tracker, old) = delivered(&[(0, 9)]);
+    tracker.completed(P, old, range(0, 9)).unwrap();
+    tracker.committed(P, old, 10);
+    let new = tracker.sought(P, 4).unwrap();
+    assert_eq!(tracker.committable(P), None);
+    assert_eq!(tracker.completed(P, old, range(0, 9)), Ok(Completion::Fenced));
+    tracker.delivered(P, range(4, 9)).unwrap();
+    assert_eq!(tracker.completed(P, new, range(4, 5)), Ok(Completion::Advanced { committable: 6 }));
+    assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [6]);
+    tracker.committed(P, new, 6);
+    assert_eq!(tracker.dirty().count(), 0);
+}
+
+#[test]
+fn what_was_completed_before_the_place_that_is_sought_stays_committable() {
+    let (mut tracker, generation) = delivered(&[(0, 9)]);
+    tracker.completed(P, generation, range(0, 4)).unwrap();
+    tracker.sought(P, 5).unwrap();
+    assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [5]);
+    tracker.sought(P, i64::MAX).unwrap();
+    assert_eq!(tracker.committable(P), Some(5));
+    tracker.sought(P, i64::MIN).unwrap();
+    assert_eq!(tracker.committable(P), None);
+    assert_eq!(OffsetTracker::new().sought(P, 0), None, "nobody assigned it");
+}
