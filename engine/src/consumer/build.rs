@@ -134,7 +134,11 @@ fn open(
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see
 /// docs/adr/0004. librdkafka's own default is 1 MiB.
-const SHARED_PARTITION_FETCH_BYTES: &str = "524288";
+const SHARED_PARTITION_FETCH_BYTES: &str = "131072";
+
+/// What an answer to such a handle holds at most, bytes: nothing else comes while it is sent and
+/// parsed. librdkafka's own default is 50 MiB.
+const SHARED_FETCH_BYTES: &str = "2097152";
 
 fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConfig {
     let mut properties = config.client_properties();
@@ -142,6 +146,7 @@ fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConf
     let fetch_bytes = ["max.partition.fetch.bytes", "fetch.message.max.bytes"];
     if lanes > 1 && fetch_bytes.iter().all(|name| !properties.contains_key(*name)) {
         properties.insert(fetch_bytes[0].to_owned(), SHARED_PARTITION_FETCH_BYTES.to_owned());
+        properties.entry("fetch.max.bytes".to_owned()).or_insert_with(|| SHARED_FETCH_BYTES.to_owned());
     }
     properties.insert("group.id".to_owned(), plan.group_id.clone());
     properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
@@ -201,29 +206,34 @@ mod tests {
     use super::*;
     use crate::topology::Topology;
 
-    /// What the first handle of a mode fetches of a partition at most.
-    fn fetch_bytes(mode: RequestedMode, property: Option<(&str, &str)>) -> Option<String> {
-        let mut config = Config::new("localhost:9092", "group", ["orders", "sensor"]).mode(mode);
-        if let Some((name, value)) = property {
-            config = config.property(name, value);
-        }
+    /// What the first handle of a mode fetches at most, of a partition and in all.
+    fn fetches(mode: RequestedMode, own: &[(&str, &str)]) -> [Option<String>; 2] {
+        let config = Config::new("localhost:9092", "group", ["orders", "sensor"]).mode(mode);
+        let config = own.iter().fold(config, |config, (name, value)| config.property(*name, *value));
         let topology = Topology::new(&config, resolve(&config));
         let lanes = topology.lanes.iter().filter(|lane| lane.handle == 0).count();
         let client = client_config(&config, &topology.handles[0], lanes);
-        client.get("max.partition.fetch.bytes").map(str::to_owned)
+        ["max.partition.fetch.bytes", "fetch.max.bytes"].map(|name| client.get(name).map(str::to_owned))
+    }
+
+    fn bytes(of_partition: &str, in_all: &str) -> [Option<String>; 2] {
+        [of_partition, in_all].map(|text| (!text.is_empty()).then(|| text.to_owned()))
     }
 
     #[test]
     fn only_lanes_that_share_a_connection_fetch_in_small_pieces() {
-        assert_eq!(fetch_bytes(RequestedMode::Fair, None).as_deref(), Some(SHARED_PARTITION_FETCH_BYTES));
-        assert_eq!(fetch_bytes(RequestedMode::Multi, None), None);
-        assert_eq!(fetch_bytes(RequestedMode::Single, None), None);
+        let shared = bytes(SHARED_PARTITION_FETCH_BYTES, SHARED_FETCH_BYTES);
+        assert_eq!(fetches(RequestedMode::Fair, &[]), shared);
+        assert_eq!(fetches(RequestedMode::Multi, &[]), bytes("", ""));
+        assert_eq!(fetches(RequestedMode::Single, &[]), bytes("", ""));
     }
 
     #[test]
     fn what_the_user_says_of_fetch_sizes_holds_under_either_name() {
         let own = ("max.partition.fetch.bytes", "1048576");
-        assert_eq!(fetch_bytes(RequestedMode::Fair, Some(own)).as_deref(), Some("1048576"));
-        assert_eq!(fetch_bytes(RequestedMode::Fair, Some(("fetch.message.max.bytes", "1048576"))), None);
+        assert_eq!(fetches(RequestedMode::Fair, &[own]), bytes("1048576", ""));
+        assert_eq!(fetches(RequestedMode::Fair, &[("fetch.message.max.bytes", "1048576")]), bytes("", ""));
+        let own = ("fetch.max.bytes", "4194304");
+        assert_eq!(fetches(RequestedMode::Fair, &[own]), bytes(SHARED_PARTITION_FETCH_BYTES, "4194304"));
     }
 }
