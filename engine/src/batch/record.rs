@@ -9,7 +9,7 @@ use crate::ffi::Message;
 
 use super::Group;
 
-/// One record, borrowed from its [`Batch`].
+/// One record, borrowed from its [`Batch`](crate::Batch).
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     pub(super) group: &'a Group,
