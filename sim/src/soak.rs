@@ -28,6 +28,7 @@ pub const EMBEDDED_KINDS: &[FaultKind] = &[
     FaultKind::SlowBroker,
     FaultKind::LeaderMoved,
     FaultKind::CoordinatorMoved,
+    FaultKind::PoisonRecord,
     FaultKind::ConsumerKilled,
     FaultKind::ConsumerFrozen,
     FaultKind::InstanceJoins,

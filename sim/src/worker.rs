@@ -3,6 +3,7 @@
 //! Reads one [`WorkerSpec`] from standard input, consumes until standard input is closed, and tells
 //! what it does on standard output. It knows nothing of scenarios or of the judge's verdicts.
 
+mod failed;
 mod lines;
 mod ranges;
 
@@ -11,13 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest, PollError};
-use fairpoll_judge::protocol::{PROTOCOL_VERSION, PartitionOffset, TopicPartition, WorkerLine, WorkerSpec};
+use fairpoll_judge::protocol::{
+    PROTOCOL_VERSION, PartitionOffset, RecordPlace, TopicPartition, WorkerLine, WorkerSpec,
+};
 use tokio::sync::Notify;
 
 use crate::event_log::monotonic_ns;
 use crate::exit_code::ExitCode;
 
+use self::failed::{Failed, place};
 use self::lines::Lines;
+use self::ranges::Contents;
 
 /// Why a worker could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +176,9 @@ async fn consume(
 ) -> Result<Counts, WorkerError> {
     let timeout = Duration::from_millis(spec.poll_timeout_ms);
     let mut counts = Counts::default();
+    let mut failed = Failed::default();
     loop {
+        retry(&mut failed, consumer, lines)?;
         let t_begin_ns = monotonic_ns();
         let batch = tokio::select! {
             // A poll that is given up loses nothing, and there is nothing more to deliver.
@@ -188,16 +195,38 @@ async fn consume(
         }
         counts.polls += 1;
         let seq = counts.polls;
-        let ranges = ranges::of(&batch);
+        let Contents { ranges, poison } = ranges::of(&batch);
         lines.write(&WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges })?;
         work_on(spec, batch.len(), lines).await?;
-        lines.write(&WorkerLine::Processed { seq, t_ns: monotonic_ns() })?;
-        consumer.mark_processed(&batch);
+        let t_ns = monotonic_ns();
+        let failing = failed.sort_out(&poison, t_ns);
+        for RecordPlace { topic, partition, offset } in &failing {
+            let message = format!("processing the record at [{partition}] offset {offset} fails");
+            lines.write(&WorkerLine::Error { t_ns, topic: Some(topic.clone()), message, fatal: false })?;
+        }
+        if failing.is_empty() {
+            consumer.mark_processed(&batch);
+        } else {
+            let processed = batch.records().filter(|record| !failing.contains(&place(record)));
+            processed.for_each(|record| consumer.ack(record));
+        }
+        lines.write(&WorkerLine::Processed { seq, t_ns, failed: failing })?;
         if spec.commit_every_polls > 0 && seq % u64::from(spec.commit_every_polls) == 0 {
             consumer.commit_processed();
         }
     }
+    retry(&mut failed, consumer, lines)?;
     Ok(counts)
+}
+
+/// Processing what failed is tried again.
+fn retry(failed: &mut Failed, consumer: &mut Consumer, lines: &mut Lines) -> Result<(), WorkerError> {
+    let t_ns = monotonic_ns();
+    let records = failed.retry(t_ns, consumer);
+    if !records.is_empty() {
+        lines.write(&WorkerLine::Recovered { t_ns, records })?;
+    }
+    Ok(())
 }
 
 /// A poll during which buffered lines still leave in time.

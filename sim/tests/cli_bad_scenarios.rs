@@ -154,6 +154,14 @@ tells! {
         "stop:",
         "faults: [{at_ms: 0, kind: topic_created, topic: sensor-1}]\nstop:"
     );
+    poison_before_there_are_live_records: broken(
+        "stop:",
+        "faults: [{at_ms: 0, kind: poison_record, topic: sensor-1}]\nstop:"
+    );
+    poison_in_a_topic_without_live_records: broken(
+        "stop:",
+        "faults: [{at_ms: 9, kind: poison_record, topic: orders}]\nstop:"
+    );
     unknown_fault: broken("stop:", "faults: [{at_ms: 0, kind: topic_fetch_error}]\nstop:");
     gate_with_an_unknown_metric: broken("fair.starved_polls_max", "fair.starved_pols_max");
     gate_with_an_unknown_mode: broken("fair.starved_polls_max", "fare.starved_polls_max");

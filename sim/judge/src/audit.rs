@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Body, Event, Header, Outcome};
-use crate::protocol::{TopicPartition, WorkerLine};
+use crate::protocol::{RecordPlace, TopicPartition, WorkerLine};
 use crate::summary::Audit;
 
 mod findings;
@@ -38,7 +38,8 @@ pub struct AuditReport {
 /// Audits one run of one mode; `events` are its events in the log's order.
 ///
 /// *Delivered* is what a poll returned, in any life of the consumer. *Processed* is what was
-/// returned by a poll whose number the same life's `processed` reached.
+/// returned by a poll whose number the same life's `processed` reached, but for the records that it
+/// named as failed and not as recovered since.
 #[must_use]
 pub fn audit(header: &Header, events: &[&Event]) -> AuditReport {
     let mut run = Run::default();
@@ -75,7 +76,7 @@ struct Life {
 }
 
 /// Kinds of faults that take nobody's partitions away and no commit back.
-const HARMLESS: [&str; 1] = ["topic_fetch_errors"];
+const HARMLESS: [&str; 2] = ["topic_fetch_errors", "poison_record"];
 
 const DELETED: &str = "topic_deleted";
 const OVERTAKES: &str = "retention_overtakes";
@@ -152,7 +153,19 @@ impl Run {
                     tenure.acknowledged.push((*t_ns, offset));
                 }
             }
-            WorkerLine::Processed { seq, .. } => life.processed = life.processed.max(Some(*seq)),
+            WorkerLine::Processed { seq, failed, .. } => {
+                life.processed = life.processed.max(Some(*seq));
+                for RecordPlace { topic, partition, offset } in failed {
+                    let failed = &mut self.partitions.entry((topic.clone(), *partition)).or_default().failed;
+                    failed.insert((number, *offset));
+                }
+            }
+            WorkerLine::Recovered { records, .. } => {
+                for RecordPlace { topic, partition, offset } in records {
+                    let failed = &mut self.partitions.entry((topic.clone(), *partition)).or_default().failed;
+                    failed.remove(&(number, *offset));
+                }
+            }
             WorkerLine::Bye { polls, .. } => life.polls_said = Some(*polls),
             WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges } => {
                 if *seq != life.seq + 1 {

@@ -102,6 +102,8 @@ pub const METRICS: &[Metric] = &[
     wall("commit_p99_ms", "ms", Better::Lower, MODE)
         .is("99th percentile from a commit sent to the broker's answer"),
     count("commit_failures", "", Better::Lower, MODE).is("commits that the broker or the client refused"),
+    count("processing_failures", "records", Better::Lower, MODE)
+        .is("records that were delivered and could not be processed at once"),
     wall("recovery_ms", "ms", Better::Lower, MODE)
         .is("end of the last fault until every partition with records waiting then was delivered from"),
     wall("isolation_loss_pct", "%", Better::Lower, MODE)

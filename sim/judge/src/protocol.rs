@@ -9,13 +9,18 @@
 //!
 //! All times are nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`).
 //!
-//! The value of every record begins with its id: eight bytes, big endian. Optional fields may be
-//! left out; what they would feed is then absent from the judgement.
+//! The value of every record begins with its id: eight bytes, big endian. Processing of some values
+//! may fail ([`Poison`]). Optional fields may be left out; what they would feed is then absent from the
+//! judgement.
+
+mod poison;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::poison::Poison;
 
 /// The version a worker must name in its [`WorkerLine::Hello`].
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -156,6 +161,16 @@ pub enum WorkerLine {
         seq: u64,
         /// When.
         t_ns: u64,
+        /// But not with these records of them: their processing failed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<RecordPlace>,
+    },
+    /// Processing these records had failed, and now succeeded.
+    Recovered {
+        /// When.
+        t_ns: u64,
+        /// Which.
+        records: Vec<RecordPlace>,
     },
     /// Offsets were handed to the client for commit.
     CommitSent {
@@ -209,6 +224,18 @@ pub struct TopicPartition {
     pub topic: String,
     /// Partition number.
     pub partition: u32,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordPlace {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+    /// The record's own offset.
+    pub offset: i64,
 }
 
 /// A partition's offset.

@@ -250,7 +250,7 @@ impl Log {
             self.processed.insert(((*topic).to_owned(), *partition), first + *count as i64);
         }
         let seq = self.seqs[&self.life];
-        self.line(WorkerLine::Processed { seq, t_ns: ms(end) });
+        self.line(WorkerLine::Processed { seq, t_ns: ms(end), failed: Vec::new() });
     }
 
     pub(crate) fn unprocessed_poll(&mut self, begin: u64, end: u64, ranges: &[(&str, u32, i64, u64)]) {

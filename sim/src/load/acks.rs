@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use fairpoll_judge::event::{Body, Origin};
+use fairpoll_judge::protocol::Poison;
 use rdkafka::ClientContext;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
@@ -30,6 +31,8 @@ pub(super) struct Sent {
     pub(super) interval_ns: u64,
     /// Why it was produced.
     pub(super) origin: Origin,
+    /// Processing it is to fail.
+    pub(super) poison: Option<Poison>,
 }
 
 /// A partition that is produced to.

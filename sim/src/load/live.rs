@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fairpoll_judge::event::Origin;
+use fairpoll_judge::protocol::Poison;
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
 use super::acks::{Acks, Sent};
@@ -36,6 +37,8 @@ enum Order {
     Open(String, Vec<usize>),
     /// These are gone, or about to go.
     Close(Vec<usize>),
+    /// The next record of these is poison.
+    Poison(Vec<usize>, Poison),
 }
 
 /// When a partition's next record is due.
@@ -56,6 +59,7 @@ impl LiveLoad {
         let thread = std::thread::Builder::new().name("live-load".to_owned()).spawn(move || {
             let begin = monotonic_ns();
             let mut due = schedule(begin, &intervals, &first);
+            let mut poisons: Vec<(Vec<usize>, Poison)> = Vec::new();
             loop {
                 let soonest = due.peek().copied();
                 let now = monotonic_ns();
@@ -72,6 +76,10 @@ impl LiveLoad {
                         due.retain(|Reverse((_, slot))| !slots.contains(slot));
                         continue;
                     }
+                    Ok(Order::Poison(slots, poison)) => {
+                        poisons.push((slots, poison));
+                        continue;
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                 }
                 let now = monotonic_ns();
@@ -83,7 +91,10 @@ impl LiveLoad {
                 let interval_ns = intervals[slot];
                 let ordinal = next[slot];
                 next[slot] += 1;
-                let sent = Sent { slot, ordinal, due_ns, sent_ns: now, interval_ns, origin: Origin::Live };
+                let poisoned = poisons.iter().position(|(slots, _)| slots.contains(&slot));
+                let poison = poisoned.map(|position| poisons.remove(position).1);
+                let origin = Origin::Live;
+                let sent = Sent { slot, ordinal, due_ns, sent_ns: now, interval_ns, origin, poison };
                 send(&producer, &book, sent)?;
                 due.push(Reverse((due_ns + interval_ns, slot)));
             }
@@ -107,6 +118,13 @@ impl LiveLoad {
         let slots = slots_of(&self.loads, topic, 0..load.partitions);
         self.acks.close(&slots);
         let _ = self.orders.send(Order::Close(slots));
+    }
+
+    /// The next record of a topic is one on which processing fails.
+    pub fn poison(&self, topic: &str, poison: Poison) {
+        let Some(load) = self.loads.iter().find(|load| load.name == topic) else { return };
+        let slots = slots_of(&self.loads, topic, 0..load.partitions);
+        let _ = self.orders.send(Order::Poison(slots, poison));
     }
 
     /// Stops producing, waits for what is under way, and tells how far every partition reaches.

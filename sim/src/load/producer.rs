@@ -175,7 +175,7 @@ impl Producer {
         let now = monotonic_ns();
         let ordinal = self.next[slot];
         self.next[slot] += 1;
-        Sent { slot, ordinal, due_ns: now, sent_ns: now, interval_ns: 0, origin }
+        Sent { slot, ordinal, due_ns: now, sent_ns: now, interval_ns: 0, origin, poison: None }
     }
 
     /// Produces at the topics' rates until [`LiveLoad::stop`]. Once.
@@ -214,8 +214,15 @@ fn producer(
 /// Hands one record over; waits while the client's queue is full.
 pub(super) fn send(producer: &ThreadedProducer<Shared>, acks: &Acks, sent: Sent) -> Result<(), LoadError> {
     let slot = &acks.slots()[sent.slot];
-    let mut value = vec![0_u8; slot.value_bytes.max(8)];
-    value[..8].copy_from_slice(&(slot.first_id + sent.ordinal).to_be_bytes());
+    let id = slot.first_id + sent.ordinal;
+    let value = match sent.poison {
+        Some(poison) => poison.value(id).to_vec(),
+        None => {
+            let mut value = vec![0_u8; slot.value_bytes.max(8)];
+            value[..8].copy_from_slice(&id.to_be_bytes());
+            value
+        }
+    };
     let mut record: BaseRecord<'_, (), [u8], Box<Sent>> =
         BaseRecord::with_opaque_to(&slot.kafka_topic, Box::new(sent))
             .partition(slot.partition.cast_signed())

@@ -1,10 +1,12 @@
 //! The stage of real runs: a broker and a producer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use fairpoll_judge::event::{Body, Origin};
 use fairpoll_judge::manifest::BrokerFacts;
+use fairpoll_judge::protocol::Poison;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -12,7 +14,7 @@ use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
 use crate::broker::{self, Broker, BrokerError, BrokerFault, Containers, FitError, TopicSpec};
-use crate::event_log::EventSink;
+use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::load::{self, Batches, LiveLoad, LoadError, Producer, TopicLoad, Totals};
 use crate::scenario::{Fault, FaultKind, Scenario};
@@ -134,7 +136,8 @@ impl BrokerStage {
                 topic: topic()?,
                 partitions: fault.partitions.ok_or_else(|| lacks("partitions"))?,
             },
-            FaultKind::ConsumerKilled
+            FaultKind::PoisonRecord
+            | FaultKind::ConsumerKilled
             | FaultKind::ConsumerFrozen
             | FaultKind::InstanceJoins
             | FaultKind::InstanceLeaves => return Ok(None),
@@ -180,6 +183,12 @@ impl Stage for BrokerStage {
     }
 
     fn fault(&mut self, fault: &Fault, begins: bool) -> Result<(), StageError> {
+        if let (FaultKind::PoisonRecord, Some(topic), Some(live), true) =
+            (fault.kind, &fault.topic, &self.live, begins)
+        {
+            let until = fault.for_ms.map(|lasts_ms| monotonic_ns().saturating_add(lasts_ms * 1_000_000));
+            live.poison(topic, Poison { until_ns: until.and_then(NonZeroU64::new) });
+        }
         let Some(order) = self.broker_fault(fault)? else { return Ok(()) };
         let topic = self.loads.iter().position(|load| fault.concerns(&load.name));
         let goes = matches!(order, BrokerFault::TopicDeleted { .. }) && begins;

@@ -271,6 +271,7 @@ impl<'a> Life<'a> {
             }
             WorkerLine::Error { .. }
             | WorkerLine::Processed { .. }
+            | WorkerLine::Recovered { .. }
             | WorkerLine::CommitSent { .. }
             | WorkerLine::CommitResult { .. } => None,
         };

@@ -103,7 +103,10 @@ impl TopicNames {
                     *error = error.replace(&self.prefix, "");
                 }
             }
-            WorkerLine::Hello { .. } | WorkerLine::Processed { .. } | WorkerLine::Bye { .. } => {}
+            WorkerLine::Processed { failed: records, .. } | WorkerLine::Recovered { records, .. } => {
+                records.iter_mut().try_for_each(|record| rename(&mut record.topic))?;
+            }
+            WorkerLine::Hello { .. } | WorkerLine::Bye { .. } => {}
         }
         Ok(line)
     }

@@ -76,6 +76,7 @@ pub const RULES: &[Rule] = &[
         ..rule(FaultKind::TopicWidened, KAFKA)
     },
     Rule { topic: Key::Required, for_ms: Key::None, ..rule(FaultKind::RetentionOvertakes, KAFKA) },
+    Rule { topic: Key::Required, ..rule(FaultKind::PoisonRecord, EVERYWHERE) },
     Rule { instance: Key::Optional, ..rule(FaultKind::ConsumerKilled, EVERYWHERE) },
     Rule { instance: Key::Optional, for_ms: Key::Required, ..rule(FaultKind::ConsumerFrozen, EVERYWHERE) },
     rule(FaultKind::InstanceJoins, EVERYWHERE),
@@ -168,6 +169,7 @@ pub(super) fn problems(scenario: &Scenario, nodes: &[Node]) -> Vec<Problem> {
         }
         if let Some(plan) = plans.iter().find(|plan| Some(&plan.name) == topic.as_ref()) {
             problems.extend(of_new_partitions(scenario, fault, plan, node));
+            problems.extend(of_poison(fault, plan, node));
         }
         let nodes = scenario.broker.nodes;
         if let Some(number) = fault.node.filter(|number| *number > nodes) {
@@ -240,6 +242,24 @@ fn of_new_partitions(scenario: &Scenario, fault: &Fault, plan: &TopicPlan, node:
         );
     }
     None
+}
+
+/// What is wrong with a record on which processing is to fail: it is one of the live ones.
+fn of_poison(fault: &Fault, plan: &TopicPlan, node: &Node) -> Option<Problem> {
+    if fault.kind != FaultKind::PoisonRecord {
+        return None;
+    }
+    let (name, kind) = (&plan.name, fault.kind.name());
+    let (key, message, label, help) = if fault.at_ms == 0 {
+        let message = format!("`{kind}` is one of the live records, and this is before there are any");
+        ("at_ms", message, "0", "`at_ms` counts from the begin of live production")
+    } else if plan.rate_per_s <= 0.0 {
+        let message = format!("no record of `{name}` is produced while the run lasts");
+        ("topic", message, "it has no rate", "give the topic a `rate_per_s`")
+    } else {
+        return None;
+    };
+    Some(Problem::new(place(node, key), message, label).help(help))
 }
 
 fn place(node: &Node, key: &str) -> std::ops::Range<usize> {

@@ -293,6 +293,8 @@ pub enum FaultKind {
     TopicWidened,
     /// The broker removes the older half of the topic's records, whether read or not.
     RetentionOvertakes,
+    /// Processing the topic's next record fails, for `for_ms` (absent: always).
+    PoisonRecord,
     /// An `instance` is killed, and started anew after `for_ms` (absent: never).
     ConsumerKilled,
     /// An `instance` stands still for `for_ms`.
@@ -326,6 +328,7 @@ impl FaultKind {
             Self::TopicCreated => "topic_created",
             Self::TopicWidened => "topic_widened",
             Self::RetentionOvertakes => "retention_overtakes",
+            Self::PoisonRecord => "poison_record",
             Self::ConsumerKilled => "consumer_killed",
             Self::ConsumerFrozen => "consumer_frozen",
             Self::InstanceJoins => "instance_joins",

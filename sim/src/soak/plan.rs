@@ -141,6 +141,8 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], topics: &[String], instances: u32)
                 }
             }
             FaultKind::InstanceJoins => fault.for_ms = rng.bool().then_some(lasts + 1_000),
+            // Of a topic that gets records while the run lasts.
+            FaultKind::PoisonRecord => fault.topic = Some(topics[rng.usize(1..topics.len())].clone()),
             FaultKind::TopicFetchErrors | FaultKind::LeaderMoved => {
                 // The first topic gets no records while the run lasts, and on the embedded broker a
                 // partition without any since its leader moved has forgotten where it ends.

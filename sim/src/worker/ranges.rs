@@ -1,21 +1,34 @@
-//! From a batch to the ranges of a poll's line.
+//! From a batch to the ranges of a poll's line, and to what cannot be processed.
 
-use fairpoll::{Batch, PartitionRecords};
-use fairpoll_judge::protocol::DeliveredRange;
+use fairpoll::{Batch, PartitionRecords, Record};
+use fairpoll_judge::protocol::{DeliveredRange, Poison};
 
-/// Runs of offsets without a gap, in the order of delivery, with the ids that the *payloads* carry.
-pub(super) fn of(batch: &Batch) -> Vec<DeliveredRange> {
-    let mut ranges = Vec::with_capacity(batch.partitions().len());
-    for partition in batch.partitions() {
-        of_partition(&partition, &mut ranges);
-    }
-    ranges
+/// What the *payloads* of a batch say.
+#[derive(Debug)]
+pub(super) struct Contents<'a> {
+    /// Runs of offsets without a gap, in the order of delivery, with the ids.
+    pub(super) ranges: Vec<DeliveredRange>,
+    /// Records on which processing fails, or failed once.
+    pub(super) poison: Vec<(Record<'a>, Poison)>,
 }
 
-fn of_partition(partition: &PartitionRecords<'_>, ranges: &mut Vec<DeliveredRange>) {
+/// Reads every value once.
+pub(super) fn of(batch: &Batch) -> Contents<'_> {
+    let mut contents = Contents { ranges: Vec::with_capacity(batch.partitions().len()), poison: Vec::new() };
+    for partition in batch.partitions() {
+        of_partition(&partition, &mut contents);
+    }
+    contents
+}
+
+fn of_partition<'a>(partition: &PartitionRecords<'a>, contents: &mut Contents<'a>) {
+    let ranges = &mut contents.ranges;
     let mut open: Option<DeliveredRange> = None;
     for record in partition.records() {
         let (offset, id) = (record.offset(), id_of(record.value()));
+        if let Some(poison) = record.value().and_then(Poison::of) {
+            contents.poison.push((record, poison));
+        }
         match &mut open {
             Some(range) if range.last + 1 == offset => {
                 range.last = offset;

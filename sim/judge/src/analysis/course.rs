@@ -98,6 +98,8 @@ pub(super) struct Course<'a> {
     pub(super) commits_ns: Vec<u64>,
     pub(super) commit_failures: u64,
     pub(super) commits_sent: u64,
+    /// Records on which processing failed; `None`: the workers do not say what they processed.
+    pub(super) processing_failures: Option<u64>,
     /// When the measured worker was started, by its own word.
     pub(super) start_ns: Option<u64>,
     /// When the run ended, or was told to.
@@ -353,6 +355,9 @@ impl<'a> Gathering<'a> {
             WorkerLine::Revoked { t_ns, partitions, .. } if !self.stopping => {
                 let lanes = self.lanes_of(partitions);
                 self.course.changes.push((*t_ns, life, Change::Revoked(lanes)));
+            }
+            WorkerLine::Processed { failed, .. } => {
+                *course.processing_failures.get_or_insert_default() += failed.len() as u64;
             }
             WorkerLine::CommitSent { id, t_ns, .. } => {
                 course.commits_sent += 1;

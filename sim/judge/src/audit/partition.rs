@@ -1,5 +1,7 @@
 //! One partition's truth and what became of it.
 
+use std::collections::BTreeSet;
+
 use crate::event::TopicFacts;
 use crate::summary::Audit;
 
@@ -46,6 +48,8 @@ pub(super) struct Partition {
     pub(super) produced: Vec<Batch>,
     /// In the order of delivery, life by life.
     pub(super) delivered: Vec<Delivery>,
+    /// By life and offset: delivered, but processing failed, and did not succeed since.
+    pub(super) failed: BTreeSet<(u32, i64)>,
     pub(super) tenure: Tenure,
     pub(super) broker: Option<Final>,
     /// A fault deleted its topic: what it still held cannot be delivered any more.
@@ -306,6 +310,20 @@ impl Partition {
         (count, sum)
     }
 
+    /// What these deliveries brought, less the records on which processing failed in the same life.
+    fn processed<'a>(&self, deliveries: impl Iterator<Item = &'a Delivery>) -> Intervals {
+        let mut spans = Vec::new();
+        for delivery in deliveries {
+            let mut start = delivery.start;
+            for (_, failed) in self.failed.range((delivery.life, start)..(delivery.life, delivery.end)) {
+                spans.push((start, *failed));
+                start = failed + 1;
+            }
+            spans.push((start, delivery.end));
+        }
+        Intervals::union(spans)
+    }
+
     fn commits(
         &self,
         name: Name<'_>,
@@ -315,8 +333,8 @@ impl Partition {
         findings: &mut Findings,
     ) {
         let Some(Final { log_start, committed: Some(committed) }) = self.broker else { return };
-        let done = self.delivered.iter().filter(|delivery| delivery.processed);
-        let processed = Intervals::union(done.map(|delivery| (delivery.start, delivery.end)).collect());
+        let done = |delivery: &&Delivery| delivery.processed;
+        let processed = self.processed(self.delivered.iter().filter(done));
         // What retention removed is no gap of the consumer's.
         let open = produced.from(log_start).without(&processed);
         let past = open.below(committed);
@@ -338,12 +356,8 @@ impl Partition {
             let owned = |delivery: &&Delivery| {
                 last.is_none_or(|(_, life, number)| (delivery.life, delivery.assignment) == (*life, *number))
             };
-            let survivors = self
-                .delivered
-                .iter()
-                .filter(|delivery| delivery.processed && delivery.survived)
-                .filter(owned);
-            let kept = Intervals::union(survivors.map(|delivery| (delivery.start, delivery.end)).collect());
+            let survived = |delivery: &&Delivery| delivery.survived;
+            let kept = self.processed(self.delivered.iter().filter(done).filter(survived).filter(owned));
             let behind = kept.and(produced).from(committed).below(open.first().unwrap_or(i64::MAX));
             audit.committed_behind += behind.count();
             if let Some(first) = behind.first() {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{DeliveredRange, PartitionOffset};
+use crate::protocol::{DeliveredRange, PartitionOffset, RecordPlace};
 use crate::testing::{Log, ms};
 
 /// 30 records of `orders`, 10 of `sensor`, delivered in three polls.
@@ -188,6 +188,38 @@ fn what_cannot_be_asked_for_is_unknown_and_not_clean() {
         .retain(|event| !matches!(&event.body, Body::Worker { line: WorkerLine::Processed { .. }, .. }));
     assert_eq!(report(&log).unknown, ["committed_past_gap", "committed_behind"]);
     assert_eq!(report(&log).audit, Audit::default());
+}
+
+/// Poll 2 brought offsets 10 to 19 of `orders`; processing offset 15 failed in it.
+fn with_a_failed_record(committed: i64, recovered: bool) -> Audit {
+    let place = || RecordPlace { topic: "orders".to_owned(), partition: 0, offset: 15 };
+    let mut log = clean();
+    for event in &mut log.events {
+        match &mut event.body {
+            Body::Worker { line: WorkerLine::Processed { seq: 2, failed, .. }, .. } => failed.push(place()),
+            Body::BrokerOffsets { topic, committed: told, .. } if topic == "orders" => {
+                *told = Some(committed)
+            }
+            _ => {}
+        }
+    }
+    if recovered {
+        let end = log.events.iter().position(|event| matches!(event.body, Body::BrokerOffsets { .. }));
+        let line = WorkerLine::Recovered { t_ns: ms(24), records: vec![place()] };
+        let event = Event { body: Body::Worker { life: 1, line }, ..log.events[0].clone() };
+        log.events.insert(end.expect("offsets"), event);
+    }
+    report(&log).audit
+}
+
+#[test]
+fn a_record_on_which_processing_failed_is_a_gap_until_it_recovers() {
+    let counts = |audit: Audit| (audit.committed_past_gap, audit.committed_behind);
+    assert_eq!(counts(with_a_failed_record(15, false)), (0, 0), "everything before it is committed");
+    assert_eq!(counts(with_a_failed_record(30, false)), (1, 0), "it was not processed");
+    assert_eq!(counts(with_a_failed_record(12, false)), (0, 3), "those before it were");
+    assert_eq!(counts(with_a_failed_record(30, true)), (0, 0));
+    assert_eq!(counts(with_a_failed_record(15, true)), (0, 15), "nothing holds the commits back any more");
 }
 
 #[test]
@@ -404,7 +436,7 @@ proptest! {
                 let ranges: Vec<_> = ranges.iter().map(|(first, count)| ("orders", 0, *first, *count)).collect();
                 log.unprocessed_poll(1, 1, &ranges);
             }
-            log.line(WorkerLine::Processed { seq: schedule.processed[life], t_ns: 0 });
+            log.line(WorkerLine::Processed { seq: schedule.processed[life], t_ns: 0, failed: Vec::new() });
             log.bye(1);
         }
         log.emit(Body::BrokerOffsets {
