@@ -11,6 +11,10 @@ use crate::protocol::{ProcessingCost, WorkerLine};
 /// Version of the log's format.
 pub const LOG_VERSION: u32 = 1;
 
+/// Longer than this between two samples of a worker, ns, and nobody looked at it: the machine stood
+/// still. Samples are taken every 50 ms; what is ten times as long is no jitter.
+pub const UNSAMPLED_NS: u64 = 500_000_000;
+
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

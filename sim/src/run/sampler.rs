@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fairpoll_judge::event::Body;
+use fairpoll_judge::event::{Body, UNSAMPLED_NS};
 use procfs::ProcResult;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
@@ -19,9 +19,8 @@ const EVERY: Duration = Duration::from_millis(50);
 // was looked at once, before it had connected, would seem to need no connections at all.
 const CONNECTIONS_EVERY: u64 = 5;
 const CONNECTIONS_ALWAYS_BELOW: u64 = 20;
-// Ten looks in a row. Memory's peak and CPU time are kept by the kernel whatever we miss; a hole
-// can hide only a short-lived thread or connection.
-const HOLE_NS: u64 = 500_000_000;
+// Memory's peak and CPU time are kept by the kernel whatever we miss; a hole can hide only a
+// short-lived thread or connection.
 const HOLES_SHARE_MAX: f64 = 0.05;
 
 /// Samples one process until it ends or [`Sampler::stop`] is called.
@@ -79,7 +78,7 @@ impl Coverage {
 
     fn taken(&mut self, now_ns: u64) {
         let gap = now_ns.saturating_sub(self.last_ns);
-        if gap > HOLE_NS {
+        if gap > UNSAMPLED_NS {
             self.holes_ns += gap;
         }
         self.last_ns = now_ns;

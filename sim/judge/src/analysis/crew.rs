@@ -22,6 +22,9 @@ const MOMENTARY: [&str; 9] = [
 /// Kinds during which the broker hands out no record of the fault's topic.
 const WITHHOLDING: [&str; 2] = ["topic_fetch_errors", "topic_deleted"];
 
+/// Kinds that trouble the application alone.
+const OF_APPLICATION: [&str; 1] = ["poison_record"];
+
 /// A measured process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
@@ -64,6 +67,11 @@ impl Fault<'_> {
     /// It makes its topic's records vanish.
     pub(super) fn removes(&self, topic: &str) -> bool {
         self.kind == "topic_deleted" && self.topic == Some(topic)
+    }
+
+    /// It troubles the broker: what the broker does meanwhile was asked for.
+    pub(super) fn troubles_broker(&self) -> bool {
+        self.life.is_none() && !OF_APPLICATION.contains(&self.kind)
     }
 
     /// The process stands still while it is on.

@@ -8,12 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::Origin;
+use crate::event::{Origin, UNSAMPLED_NS};
 
 use super::course::Course;
-
-/// Samples of a worker are taken every 50 ms; what is ten times as long is no jitter.
-const UNSAMPLED_NS: u64 = 500_000_000;
 
 /// The broker stood still, as far as its acknowledgements tell, or the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +55,9 @@ pub(super) fn stalls(course: &Course<'_>) -> Vec<Stall> {
     apart
 }
 
-/// A fault troubled the broker meanwhile; killing or freezing a consumer does not.
+/// A fault troubled the broker meanwhile; what happens to a consumer or its application does not.
 fn is_asked_for(course: &Course<'_>, stall: Stall) -> bool {
-    let mut faults = course.crew.faults.iter().filter(|fault| fault.life.is_none());
+    let mut faults = course.crew.faults.iter().filter(|fault| fault.troubles_broker());
     faults.any(|fault| {
         let over_ns = fault.shown_to_ns().unwrap_or(u64::MAX);
         fault.from_ns <= stall.to_ns && stall.from_ns <= over_ns

@@ -315,6 +315,7 @@ fn a_stall_that_a_fault_caused_excuses_nothing() {
     };
     assert_eq!(with_fault("leader_moved", false), Verdict::Fail);
     assert_eq!(with_fault("instance_joins", true), Verdict::Inconclusive);
+    assert_eq!(with_fault("poison_record", false), Verdict::Inconclusive, "it troubles no broker");
 }
 
 #[test]
