@@ -18,6 +18,7 @@ use crate::topology::{GroupProtocol, HandlePlan, Topology};
 use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
+use super::quarantine::Health;
 use super::{Consumer, Handle, Partitions};
 
 /// Properties that librdkafka refuses under KIP-848: the broker decides them there.
@@ -50,6 +51,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         first_fetch: FirstFetch::new(),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
+        health: Health::new(&config),
         events: VecDeque::new(),
         errors: Vec::new(),
         generation: 0,

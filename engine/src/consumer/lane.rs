@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairpoll_core::{Generation, PartitionIndex};
 
-use crate::batch::BatchBuilder;
+use crate::batch::{BatchBuilder, PartitionFailure};
 use crate::ffi::{Client, LaneQueue, Message, PartitionEntry, Wake};
 
 use super::Partitions;
@@ -91,7 +91,7 @@ impl Lane {
     /// not per record: comparing two numbers is all that a record costs.
     fn sort_out(&self, start: usize, batch: &mut BatchBuilder, partitions: &Partitions, names: &[Arc<str>]) {
         if batch.messages[start..].iter().any(Message::is_error) {
-            self.move_errors_out(start, batch);
+            self.move_errors_out(start, batch, partitions, names);
         }
         let mut first = start;
         while first < batch.messages.len() {
@@ -125,9 +125,18 @@ impl Lane {
     /// When a batch call takes the error of a failed fetch, librdkafka counts it as the record at that
     /// offset, which was never fetched; if it pauses the partition then, as it does in a rebalance, it
     /// goes on behind it, and the record is lost without a word (librdkafka #4844 is the same at the
-    /// end of a partition). So every failed fetch is taken up again where it failed.
-    fn move_errors_out(&self, start: usize, batch: &mut BatchBuilder) {
+    /// end of a partition). So every failed fetch is taken up again where it failed, at once: whoever
+    /// is held back for a while is held back there. First the seek, which makes librdkafka forget what
+    /// it counted, then the pause, which would keep it.
+    fn move_errors_out(
+        &self,
+        start: usize,
+        batch: &mut BatchBuilder,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+    ) {
         let mut failed: Vec<(PartitionEntry, i64)> = Vec::new();
+        let mut held: Vec<PartitionEntry> = Vec::new();
         for message in batch.messages.split_off(start) {
             let again = |failed: &[(PartitionEntry, i64)]| {
                 let of = |entry: &PartitionEntry| {
@@ -136,14 +145,26 @@ impl Lane {
                 failed.iter().any(|(entry, _)| of(entry))
             };
             if message.is_error() {
-                failed.extend(message.failed_fetch().filter(|_| !again(&failed)));
-                batch.errors.push(message.error().into());
+                let first = message.failed_fetch().filter(|_| !again(&failed));
+                match self.identify(&message, partitions, names) {
+                    Some((_, index, _)) => {
+                        held.extend(first.iter().map(|(entry, _)| entry.clone()));
+                        let held_at = message.failed_fetch().map(|(_, offset)| offset);
+                        let error = message.error().into();
+                        batch.failures.push(PartitionFailure { index, held_at, error });
+                    }
+                    None => batch.errors.push(message.error().into()),
+                }
+                failed.extend(first);
             } else if !again(&failed) {
                 batch.messages.push(message);
             }
         }
         if !failed.is_empty() {
             self.queue.client().seek(&failed);
+        }
+        if !held.is_empty() {
+            self.queue.client().set_paused(&held, true);
         }
     }
 
