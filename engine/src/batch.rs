@@ -98,8 +98,8 @@ impl fmt::Display for LaneError {
 #[derive(Debug)]
 pub(crate) struct PartitionFailure {
     pub(crate) index: fairpoll_core::PartitionIndex,
-    /// A fetch failed at this offset, and the partition is held back there.
-    pub(crate) held_at: Option<i64>,
+    /// A fetch failed at this offset, and was taken up again there.
+    pub(crate) failed_at: Option<i64>,
     pub(crate) error: LaneError,
 }
 

@@ -91,6 +91,13 @@ impl Stage {
             Self::Stuck => None,
         }
     }
+
+    fn held_until(self) -> Option<Timestamp> {
+        match self {
+            Self::Held { until } => Some(until),
+            Self::Tried { .. } | Self::Stuck => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -114,7 +121,8 @@ struct Patient {
 /// # Who calls what
 /// The consumer, on its poll loop: after taking records first [`delivered`](Self::delivered) for every
 /// partition it took records of (what a queue holds before an error was fetched before it), then
-/// [`failed`](Self::failed) for every error, and holds the partition back where that says so.
+/// [`failed`](Self::failed) for every error, and holds the partition back up to
+/// [`held_until`](Self::held_until), in so far as the client does not do that by itself.
 /// Before the next poll [`next_works`](Self::next_works) and [`next_probe`](Self::next_probe), in this
 /// order, each until it answers `None`, and not before [`next_wakeup`](Self::next_wakeup) unless it
 /// likes to. [`forget`](Self::forget) when a partition is given back or is read on from another place.
@@ -204,15 +212,16 @@ impl Quarantine {
         self.count == 0
     }
 
+    /// Until when the partition is held back, if it is.
+    #[must_use]
+    pub fn held_until(&self, partition: PartitionIndex) -> Option<Timestamp> {
+        self.patients.get(partition)?.stage.held_until()
+    }
+
     /// Who fails, and when the next probe is due, where one is.
     pub fn failing(&self) -> impl Iterator<Item = (PartitionIndex, &Episode, Option<Timestamp>)> {
-        self.patients().map(|(partition, Patient { episode, stage, .. })| {
-            let probe = match *stage {
-                Stage::Held { until } => Some(until),
-                Stage::Tried { .. } | Stage::Stuck => None,
-            };
-            (partition, episode, probe)
-        })
+        self.patients()
+            .map(|(partition, Patient { episode, stage, .. })| (partition, episode, stage.held_until()))
     }
 
     /// Free of charge where nobody fails, which is nearly always.

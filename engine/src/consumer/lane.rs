@@ -125,9 +125,8 @@ impl Lane {
     /// When a batch call takes the error of a failed fetch, librdkafka counts it as the record at that
     /// offset, which was never fetched; if it pauses the partition then, as it does in a rebalance, it
     /// goes on behind it, and the record is lost without a word (librdkafka #4844 is the same at the
-    /// end of a partition). So every failed fetch is taken up again where it failed, at once: whoever
-    /// is held back for a while is held back there. First the seek, which makes librdkafka forget what
-    /// it counted, then the pause, which would keep it.
+    /// end of a partition). So every failed fetch is taken up again where it failed, at once and whoever
+    /// owns the partition; a partition that is held back for a while is held back there.
     fn move_errors_out(
         &self,
         start: usize,
@@ -136,7 +135,6 @@ impl Lane {
         names: &[Arc<str>],
     ) {
         let mut failed: Vec<(PartitionEntry, i64)> = Vec::new();
-        let mut held: Vec<PartitionEntry> = Vec::new();
         for message in batch.messages.split_off(start) {
             let again = |failed: &[(PartitionEntry, i64)]| {
                 let of = |entry: &PartitionEntry| {
@@ -145,26 +143,20 @@ impl Lane {
                 failed.iter().any(|(entry, _)| of(entry))
             };
             if message.is_error() {
-                let first = message.failed_fetch().filter(|_| !again(&failed));
+                let failed_fetch = message.failed_fetch();
+                let failed_at = failed_fetch.as_ref().map(|(_, offset)| *offset);
+                failed.extend(failed_fetch.filter(|_| !again(&failed)));
+                let error = message.error().into();
                 match self.identify(&message, partitions, names) {
-                    Some((_, index, _)) => {
-                        held.extend(first.iter().map(|(entry, _)| entry.clone()));
-                        let held_at = message.failed_fetch().map(|(_, offset)| offset);
-                        let error = message.error().into();
-                        batch.failures.push(PartitionFailure { index, held_at, error });
-                    }
-                    None => batch.errors.push(message.error().into()),
+                    Some((_, index, _)) => batch.failures.push(PartitionFailure { index, failed_at, error }),
+                    None => batch.errors.push(error),
                 }
-                failed.extend(first);
             } else if !again(&failed) {
                 batch.messages.push(message);
             }
         }
         if !failed.is_empty() {
             self.queue.client().seek(&failed);
-        }
-        if !held.is_empty() {
-            self.queue.client().set_paused(&held, true);
         }
     }
 

@@ -23,8 +23,9 @@ use super::Consumer;
 /// partition, instead of two a second.
 const PROBE_CAP: Duration = Duration::from_secs(5);
 
-/// Beyond the two long polls that a probe may have to wait for: the way to the broker and back.
-const PROBE_ANSWER: Duration = Duration::from_secs(1);
+/// Beyond the two long polls that a probe may have to wait for. librdkafka's thread of a broker of which
+/// nothing else is fetched looks for work once a second; the rest is the way to the broker and back.
+const PROBE_ANSWER: Duration = Duration::from_secs(2);
 
 /// librdkafka's own waits, where the configuration does not say otherwise.
 const FETCH_ERROR_BACKOFF: Duration = Duration::from_millis(500);
@@ -74,10 +75,10 @@ impl Health {
     /// How an error passes; `None`: it happened, and that is all there is to say.
     fn retry(&self, failure: &PartitionFailure) -> Option<Retry> {
         match failure.error.code.as_str() {
-            NOT_AUTHORIZED if failure.held_at.is_some() => {
+            NOT_AUTHORIZED if failure.failed_at.is_some() => {
                 Some(Retry::Probe { not_before: (10 * self.back_off).max(Duration::from_secs(1)) })
             }
-            _ if failure.held_at.is_some() => Some(Retry::Probe { not_before: self.back_off }),
+            _ if failure.failed_at.is_some() => Some(Retry::Probe { not_before: self.back_off }),
             NO_POSITION => Some(Retry::Nobody),
             // The client's own complaints: a record that cannot be decoded, a log that was cut.
             code if code.starts_with('_') => None,
@@ -129,17 +130,24 @@ impl Consumer {
     /// A partition reported an error: what is to be told.
     pub(super) fn fails(&mut self, at: Timestamp, failure: PartitionFailure) -> Option<LaneError> {
         let retry = self.health.retry(&failure);
-        let PartitionFailure { index, held_at, error } = failure;
+        let PartitionFailure { index, failed_at, error } = failure;
         self.first_fetch.errored(index);
         let partition = self.partitions.get_mut(index);
-        if let Some(offset) = held_at {
-            partition.paused = true;
-            partition.held_at.get_or_insert(offset);
-        }
         let Some(retry) = retry else { return Some(error) };
         // Partitions that failed together must not come back together.
         let random = RandomState::new().build_hasher().finish();
-        match self.health.partitions.failed(at, index, &error.code, retry, random) {
+        let news = self.health.partitions.failed(at, index, &error.code, retry, random);
+        // The client's own back-off needs no help.
+        let beyond =
+            |until: &Timestamp| matches!(retry, Retry::Probe { not_before } if at + not_before < *until);
+        if self.health.partitions.held_until(index).filter(beyond).is_some() {
+            // After a seek: a pause would keep what librdkafka counted for a record.
+            partition.held_at = partition.held_at.or(failed_at);
+            let handle = partition.handle;
+            self.pause_in_client(handle, &[index], true);
+        }
+        let partition = self.partitions.get(index);
+        match news {
             News::Repeated => return None,
             News::Changed => {}
             News::Began => {
@@ -176,12 +184,13 @@ impl Consumer {
         now: Instant,
         handle: usize,
         message: &Message,
-        error: LaneError,
+        mut error: LaneError,
     ) -> Option<LaneError> {
         let at = self.timestamp(now);
         let named = message.topic().and_then(|name| self.topic(name).ok());
         let Some(topic) = named else { return Some(error) };
-        if message.partition() < 0 {
+        if message.is_of_topic() {
+            error.partition = None;
             return self.topic_fails(at, topic, error);
         }
         let index = self.partitions.find(topic, message.partition());
@@ -189,12 +198,11 @@ impl Consumer {
             return Some(error);
         };
         let failed = message.failed_fetch();
-        let held_at = failed.as_ref().map(|(_, offset)| *offset);
-        if let (Some((entry, offset)), Some(client)) = (failed, &self.handles[handle].client) {
-            client.seek(&[(entry.clone(), offset)]);
-            client.set_paused(&[entry], true);
+        let failed_at = failed.as_ref().map(|(_, offset)| *offset);
+        if let (Some(place), Some(client)) = (failed, &self.handles[handle].client) {
+            client.seek(&[place]);
         }
-        self.fails(at, PartitionFailure { index, held_at, error })
+        self.fails(at, PartitionFailure { index, failed_at, error })
     }
 
     /// A handle is given up, and all its topics with it.
