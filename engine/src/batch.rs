@@ -98,8 +98,8 @@ impl fmt::Display for LaneError {
 #[derive(Debug)]
 pub(crate) struct PartitionFailure {
     pub(crate) index: fairpoll_core::PartitionIndex,
-    /// A fetch failed at this offset, and was taken up again there.
-    pub(crate) failed_at: Option<i64>,
+    /// A fetch failed, and was taken up again where it failed.
+    pub(crate) of_fetch: bool,
     pub(crate) error: LaneError,
 }
 

@@ -123,8 +123,6 @@ struct Partition {
     fetched_at: Timestamp,
     /// Whether librdkafka was told to fetch nothing of it. It remembers that over rebalances.
     paused: bool,
-    /// Held back because a fetch failed at this offset.
-    held_at: Option<i64>,
 }
 
 /// The dense number of a partition at this position.

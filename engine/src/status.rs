@@ -33,7 +33,7 @@ pub struct Status {
 /// A partition, or a whole topic, that fails now.
 ///
 /// A partition whose fetches fail is in *quarantine*: it is not fetched for a while, then tried again
-/// where it failed, after `fetch.error.backoff.ms` (500 ms) at first and every 5 s at last, until it
+/// where it failed, after `fetch.error.backoff.ms` (500 ms) at first and every 2 s at last, until it
 /// works. What concerns a whole topic (it does not exist, it may not be read) is tried again by
 /// librdkafka itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

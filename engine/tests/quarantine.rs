@@ -140,7 +140,8 @@ async fn the_next_probe_is_shown_and_not_made_before_its_time() {
         let failing = consumer.status().failing;
         let [sick] = &failing[..] else { panic!("one fails: {failing:?}") };
         assert_eq!(all.len() - mock.failing_requests_of(SICK_BROKER, FETCH), sick.errors as usize);
-        assert!(consumer.now() >= not_before, "a fetch came before its time");
+        // The first probe is librdkafka's own, by a clock that began when the fetch failed.
+        assert!(errors < 2 || consumer.now() >= not_before, "a fetch came before its time");
         errors = sick.errors;
         let next = sick.next_probe.expect("it is held back");
         assert!(next > not_before && sick.since < next);

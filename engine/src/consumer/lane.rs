@@ -144,11 +144,11 @@ impl Lane {
             };
             if message.is_error() {
                 let failed_fetch = message.failed_fetch();
-                let failed_at = failed_fetch.as_ref().map(|(_, offset)| *offset);
+                let of_fetch = failed_fetch.is_some();
                 failed.extend(failed_fetch.filter(|_| !again(&failed)));
                 let error = message.error().into();
                 match self.identify(&message, partitions, names) {
-                    Some((_, index, _)) => batch.failures.push(PartitionFailure { index, failed_at, error }),
+                    Some((_, index, _)) => batch.failures.push(PartitionFailure { index, of_fetch, error }),
                     None => batch.errors.push(error),
                 }
             } else if !again(&failed) {

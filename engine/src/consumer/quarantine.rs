@@ -18,10 +18,9 @@ use crate::status::Failing;
 
 use super::Consumer;
 
-/// The longest that a partition is left alone. A leader that is back is noticed so late at worst, and
-/// half of it on average; until then a broker in trouble answers a request in five seconds, of each
-/// partition, instead of two a second.
-const PROBE_CAP: Duration = Duration::from_secs(5);
+/// The longest that a partition is left alone: a leader that is back is noticed so late. A quarter of
+/// what librdkafka would ask of a broker in trouble by itself, and nobody waits long once it is over.
+const PROBE_CAP: Duration = Duration::from_secs(2);
 
 /// Beyond the two long polls that a probe may have to wait for. librdkafka's thread of a broker of which
 /// nothing else is fetched looks for work once a second; the rest is the way to the broker and back.
@@ -75,10 +74,10 @@ impl Health {
     /// How an error passes; `None`: it happened, and that is all there is to say.
     fn retry(&self, failure: &PartitionFailure) -> Option<Retry> {
         match failure.error.code.as_str() {
-            NOT_AUTHORIZED if failure.failed_at.is_some() => {
+            NOT_AUTHORIZED if failure.of_fetch => {
                 Some(Retry::Probe { not_before: (10 * self.back_off).max(Duration::from_secs(1)) })
             }
-            _ if failure.failed_at.is_some() => Some(Retry::Probe { not_before: self.back_off }),
+            _ if failure.of_fetch => Some(Retry::Probe { not_before: self.back_off }),
             NO_POSITION => Some(Retry::Nobody),
             // The client's own complaints: a record that cannot be decoded, a log that was cut.
             code if code.starts_with('_') => None,
@@ -130,9 +129,8 @@ impl Consumer {
     /// A partition reported an error: what is to be told.
     pub(super) fn fails(&mut self, at: Timestamp, failure: PartitionFailure) -> Option<LaneError> {
         let retry = self.health.retry(&failure);
-        let PartitionFailure { index, failed_at, error } = failure;
+        let PartitionFailure { index, error, .. } = failure;
         self.first_fetch.errored(index);
-        let partition = self.partitions.get_mut(index);
         let Some(retry) = retry else { return Some(error) };
         // Partitions that failed together must not come back together.
         let random = RandomState::new().build_hasher().finish();
@@ -141,9 +139,8 @@ impl Consumer {
         let beyond =
             |until: &Timestamp| matches!(retry, Retry::Probe { not_before } if at + not_before < *until);
         if self.health.partitions.held_until(index).filter(beyond).is_some() {
-            // After a seek: a pause would keep what librdkafka counted for a record.
-            partition.held_at = partition.held_at.or(failed_at);
-            let handle = partition.handle;
+            // It was sought where it failed, or the pause would keep what librdkafka counted for a record.
+            let handle = self.partitions.get(index).handle;
             self.pause_in_client(handle, &[index], true);
         }
         let partition = self.partitions.get(index);
@@ -198,11 +195,11 @@ impl Consumer {
             return Some(error);
         };
         let failed = message.failed_fetch();
-        let failed_at = failed.as_ref().map(|(_, offset)| *offset);
+        let of_fetch = failed.is_some();
         if let (Some(place), Some(client)) = (failed, &self.handles[handle].client) {
             client.seek(&[place]);
         }
-        self.fails(at, PartitionFailure { index, failed_at, error })
+        self.fails(at, PartitionFailure { index, of_fetch, error })
     }
 
     /// A handle is given up, and all its topics with it.
@@ -231,26 +228,14 @@ impl Consumer {
             self.release(at, index, &episode);
         }
         while let Some(index) = self.health.partitions.next_probe(at) {
-            self.probe(index);
+            self.let_go(index);
         }
     }
 
-    /// Fetches a partition that was held back from where it failed.
-    fn probe(&mut self, index: PartitionIndex) {
-        let partition = self.partitions.get_mut(index);
-        let Some(offset) = partition.held_at.take() else { return };
-        let (handle, entry) = (partition.handle, partition.entry.clone());
-        if let Some(client) = &self.handles[handle].client {
-            client.seek(&[(entry, offset)]);
-        }
-        self.let_go(index);
-    }
-
-    /// A partition is no longer held back here; librdkafka goes on where it stands. The application may
-    /// have paused it there meanwhile.
+    /// A partition is no longer held back here; librdkafka goes on where it failed. The application may
+    /// have paused it meanwhile.
     fn let_go(&mut self, index: PartitionIndex) {
-        let partition = self.partitions.get_mut(index);
-        partition.held_at = None;
+        let partition = self.partitions.get(index);
         let (topic, handle, paused) = (partition.topic, partition.handle, partition.paused);
         if paused && !self.is_paused_in_client(topic) {
             self.pause_in_client(handle, &[index], false);
@@ -272,7 +257,6 @@ impl Consumer {
     /// A partition is given back: what held it back is nothing to its next owner, be it this one.
     pub(super) fn forget_failure(&mut self, index: PartitionIndex) {
         self.health.partitions.forget(index);
-        self.partitions.get_mut(index).held_at = None;
     }
 
     /// A partition begins anew, at another place or after a pause: what failed is over.

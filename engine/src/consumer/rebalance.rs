@@ -170,7 +170,6 @@ impl Consumer {
             generation: None,
             fetched_at: Timestamp::ZERO,
             paused: false,
-            held_at: None,
         });
         let slots = &mut self.partitions.by_topic[topic];
         if slots.len() <= number {
