@@ -9,7 +9,7 @@ use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine,
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
-use crate::config::{Config, GroupStrategy};
+use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::metrics::Meters;
@@ -34,6 +34,16 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
             what: format!(
                 "the group strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
                  take the mode multi or another strategy",
+                topology.resolution.actual
+            ),
+        });
+    }
+    if let Some(id) = config.properties.get(GROUP_INSTANCE_ID).filter(|_| topology.handles.len() > 1) {
+        return Err(StartError::Config {
+            what: format!(
+                "the property {GROUP_INSTANCE_ID} would give all {} handles of `{}` one name, and they would put \
+                 each other out of the group: set group_instance_id to {id:?} instead",
+                topology.handles.len(),
                 topology.resolution.actual
             ),
         });
@@ -151,6 +161,9 @@ fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConf
         properties.entry("fetch.max.bytes".to_owned()).or_insert_with(|| SHARED_FETCH_BYTES.to_owned());
     }
     properties.insert("group.id".to_owned(), plan.group_id.clone());
+    if let Some(id) = &plan.instance_id {
+        properties.insert(GROUP_INSTANCE_ID.to_owned(), id.clone());
+    }
     properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
     match plan.protocol {
         GroupProtocol::Classic => {}

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use fairpoll_core::offsets::DeliveryError;
 use fairpoll_core::{Backoff, Committable, Generation, OffsetRange, PartitionIndex};
 
-use crate::batch::{Batch, BatchBuilder, Receipt};
+use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
 use crate::event::ConsumerEvent;
-use crate::ffi::{CommitOutcome, Failure};
+use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
 
 use super::Consumer;
 
@@ -242,6 +242,7 @@ impl Consumer {
                 self.offsets.committed(due.partition, due.generation, due.offset);
             }
         }
+        self.note_missing_topics(now, &outcome.offsets);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
@@ -268,6 +269,27 @@ impl Consumer {
         if let Some(position) = self.commits.wanted.iter().position(|&wanted| wanted == handle) {
             self.commits.wanted.swap_remove(position);
             self.commit_handle(handle);
+        }
+    }
+
+    /// Under KIP-848 nobody says that a topic was deleted but the coordinator that takes its offsets no
+    /// longer.
+    fn note_missing_topics(&mut self, now: Instant, offsets: &[OffsetEntry]) {
+        let at = self.timestamp(now);
+        for entry in offsets {
+            let missing = entry.error.as_ref().filter(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART");
+            let (Some(Failure { code, message }), Ok(topic)) = (missing, self.topic(&entry.topic)) else {
+                continue;
+            };
+            let error = LaneError {
+                topic: Some(entry.topic.clone()),
+                partition: None,
+                code: code.clone(),
+                message: message.clone(),
+                fatal: false,
+            };
+            let news = self.topic_fails(at, topic, error);
+            self.errors.extend(news);
         }
     }
 
