@@ -39,6 +39,7 @@ fn is_rebalance(event: &ConsumerEvent) -> bool {
 #[tokio::test]
 async fn a_static_member_gets_its_partitions_back_and_the_others_do_not_notice() {
     let mock = Mock::filled(&[("a", 2, 10), ("b", 2, 10)]);
+    mock.heartbeats_every(Duration::from_millis(100));
     let member = |id: &str| -> Config {
         config(&mock, "static", &TOPICS, ModeRequest::Fair)
             .group_strategy(GroupStrategy::Kip848)
@@ -51,6 +52,9 @@ async fn a_static_member_gets_its_partitions_back_and_the_others_do_not_notice()
     let before = owned(&first);
     assert_eq!((before.len(), owned(&second).len()), (2, 2));
     stopped(first).await;
+    // Ten heartbeats: of a member that left, the second would have the partitions by now.
+    let away = poll_for(&mut second, Duration::from_secs(1)).await;
+    assert!(!away.iter().any(is_rebalance), "{away:?}");
 
     let mut again = Consumer::start(member("one")).expect("start");
     let events = both_until(&mut again, &mut second, |again, _| !owned(again).is_empty()).await;

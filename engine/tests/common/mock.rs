@@ -55,6 +55,14 @@ impl Mock {
         assert_eq!(error, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
     }
 
+    /// Members of KIP-848 groups report so often, and learn so soon what is theirs.
+    pub fn heartbeats_every(&self, interval: Duration) {
+        let ms = i32::try_from(interval.as_millis()).expect("short");
+        // SAFETY: the cluster lives.
+        unsafe { sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self.cluster, ms) };
+        breathe();
+    }
+
     /// This broker leads the partition from now on.
     pub fn lead(&self, topic: &str, partition: i32, broker: i32) {
         let name = CString::new(topic).expect("name");
