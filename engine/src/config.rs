@@ -157,7 +157,9 @@ impl Config {
 
     /// Makes the consumer a static member of its group (KIP-345): started anew under the same name within
     /// its session it gets its partitions back, and nobody else feels a rebalance. One name for each
-    /// instance of the program, the same after its restart: two that use one name fence each other.
+    /// instance of the program, the same after its restart. Where two use one name at a time, one of them
+    /// fails for good: the first (`FENCED_INSTANCE_ID`), under KIP-848 the second
+    /// (`UNRELEASED_INSTANCE_ID`), which there also holds after a crash, until the session is over.
     ///
     /// Where every topic has a handle of its own (`multi`), the handles are members named `{id}.{topic}`.
     ///

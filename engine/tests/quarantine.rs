@@ -13,6 +13,7 @@ const SICK: usize = 50;
 const WELL: usize = 200;
 const FETCH: i16 = 1;
 const JOIN_GROUP: i16 = 11;
+const HEARTBEAT: i16 = 12;
 /// Leads the topic that is to fail, and nothing else.
 const SICK_BROKER: i32 = 2;
 const UNKNOWN: Code = Code::RD_KAFKA_RESP_ERR_UNKNOWN;
@@ -252,37 +253,36 @@ async fn a_topic_that_may_not_be_read_is_told_once_and_shown_until_it_may() {
 
 #[tokio::test]
 async fn a_handle_that_fails_for_good_takes_only_its_own_topic_with_it() {
-    let mock = cluster();
-    let config = config(&mock, "fatal", &TOPICS, ModeRequest::Multi)
-        .group_strategy(GroupStrategy::Own)
-        .join_wait(Duration::from_secs(60));
-    // Whoever asks first is told that somebody else has its name.
-    mock.fail_requests(JOIN_GROUP, Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 1);
-    let mut consumer = Consumer::start(config).expect("start");
-    let mut seen = Seen::default();
-    let enough = |seen: &Seen, consumer: &Consumer| {
+    // One that never joined, and one that owns its partition and has records to commit.
+    for request in [JOIN_GROUP, HEARTBEAT] {
+        let mock = cluster();
+        let config = config(&mock, &format!("fatal-{request}"), &TOPICS, ModeRequest::Multi)
+            .group_strategy(GroupStrategy::Own)
+            .join_wait(Duration::from_secs(60));
+        // Whoever asks first is told that somebody else has its name.
+        mock.fail_requests(request, Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 1);
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |_, consumer| !consumer.status().failing.is_empty()).await;
         let failing = consumer.status().failing;
-        let expected = TOPICS.iter().filter(|topic| failing.iter().all(|one| one.topic != **topic));
-        failing.len() == 1 && expected.clone().count() == 2 && {
-            expected.clone().all(|topic| seen.count(topic) == if *topic == "sick" { SICK } else { WELL })
-        }
-    };
-    seen.until(&mut consumer, enough).await;
-    assert!(enough(&seen, &consumer), "{:?}", consumer.status().failing);
-    let failing = consumer.status().failing;
-    assert_eq!((failing[0].fatal, failing[0].partition, failing[0].next_probe), (true, None, None));
-    assert_eq!(failing[0].code, "FENCED_INSTANCE_ID");
-    let told: Vec<_> =
-        seen.errors.iter().filter(|(topic, ..)| *topic == Some(failing[0].topic.clone())).collect();
-    assert_eq!(told.len(), 1, "{:?}", seen.errors);
+        let [dead] = &failing[..] else { panic!("one fails: {failing:?}") };
+        assert_eq!((dead.fatal, dead.partition, dead.next_probe), (true, None, None));
+        assert_eq!(dead.code, "FENCED_INSTANCE_ID");
 
-    // It stays so, and the others go on.
-    let other = TOPICS.iter().find(|topic| **topic != failing[0].topic).expect("two others");
-    let before = seen.count(other);
-    mock.produce(other, 0, 5);
-    seen.until(&mut consumer, |seen, _| seen.count(other) == before + 5).await;
-    assert_eq!(seen.count(other), before + 5);
-    assert_eq!(consumer.status().failing.len(), 1);
-    let report = consumer.stop(Duration::from_secs(5)).await;
-    assert!(report.closed, "{report:?}");
+        let others: Vec<&str> = TOPICS.into_iter().filter(|topic| *topic != dead.topic).collect();
+        others.iter().for_each(|topic| mock.produce(topic, 0, 5));
+        let produced = |topic: &str| if topic == "sick" { SICK + 5 } else { WELL + 5 };
+        seen.until(&mut consumer, |seen, _| others.iter().all(|topic| seen.count(topic) == produced(topic)))
+            .await;
+        for topic in &others {
+            assert_complete(&seen.delivered, &[(topic, 0, produced(topic))]);
+        }
+        let told: Vec<_> =
+            seen.errors.iter().filter(|(topic, ..)| topic.as_ref() == Some(&dead.topic)).collect();
+        assert_eq!(told.len(), 1, "{:?}", seen.errors);
+        assert_eq!(consumer.status().failing, failing, "it stays so");
+        // It can neither commit nor leave, and nobody waits for that.
+        let report = consumer.stop(Duration::from_secs(30)).await;
+        assert!(report.closed && report.took < Duration::from_secs(15), "{report:?}");
+    }
 }
