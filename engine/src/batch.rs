@@ -94,6 +94,15 @@ impl fmt::Display for LaneError {
     }
 }
 
+/// An error of one owned partition, not yet judged.
+#[derive(Debug)]
+pub(crate) struct PartitionFailure {
+    pub(crate) index: fairpoll_core::PartitionIndex,
+    /// A fetch failed, and was taken up again where it failed.
+    pub(crate) of_fetch: bool,
+    pub(crate) error: LaneError,
+}
+
 /// Counts batches that are alive.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BatchCount(Arc<AtomicUsize>);
@@ -128,6 +137,8 @@ pub(crate) struct BatchBuilder {
     groups: Vec<Group>,
     runs: Vec<Run>,
     pub(crate) errors: Vec<LaneError>,
+    /// Errors of partitions, before it is known which of them are news.
+    pub(crate) failures: Vec<PartitionFailure>,
     handles: Vec<Arc<Client>>,
 }
 
@@ -238,7 +249,9 @@ impl Batch {
         self.topics.iter().filter(move |topic| !has(topic)).map(|topic| &**topic)
     }
 
-    /// What failed while this poll ran. Other topics are not affected.
+    /// What failed while this poll ran. Other topics are not affected. Of a partition or topic that goes
+    /// on failing only the first error is here, and one of another kind; the others are counted in
+    /// [`Status::failing`](crate::Status::failing).
     #[must_use]
     pub fn errors(&self) -> &[LaneError] {
         &self.errors

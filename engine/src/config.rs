@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) multi_consumer_mode: Option<bool>,
     pub(crate) max_poll_records: u32,
     pub(crate) group_strategy: Option<GroupStrategy>,
+    pub(crate) group_instance_id: Option<String>,
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
     pub(crate) properties: BTreeMap<String, String>,
@@ -61,6 +62,9 @@ pub enum GroupStrategy {
     /// several, every join takes all partitions from everybody: records come twice.
     Classic,
 }
+
+/// librdkafka's name for [`Config::group_instance_id`].
+pub(crate) const GROUP_INSTANCE_ID: &str = "group.instance.id";
 
 /// librdkafka properties that the engine's promises rest on, and why.
 const RESERVED: &[(&str, &str)] = &[
@@ -105,6 +109,7 @@ impl Config {
             multi_consumer_mode: None,
             max_poll_records: 500,
             group_strategy: None,
+            group_instance_id: None,
             join_wait: Duration::from_secs(5),
             first_fetch_wait: FIRST_FETCH_WAIT,
             properties: BTreeMap::new(),
@@ -150,6 +155,23 @@ impl Config {
         self
     }
 
+    /// Makes the consumer a static member of its group (KIP-345): started anew under the same name within
+    /// its session it gets its partitions back, and nobody else feels a rebalance. One name for each
+    /// instance of the program, the same after its restart. Where two use one name at a time, one of them
+    /// fails for good: the first (`FENCED_INSTANCE_ID`), under KIP-848 the second
+    /// (`UNRELEASED_INSTANCE_ID`), which there also holds after a crash, until the session is over.
+    ///
+    /// Where every topic has a handle of its own (`multi`), the handles are members named `{id}.{topic}`.
+    ///
+    /// A static member does not leave its group when it stops, so its partitions wait for it until
+    /// `session.timeout.ms` (45 s; under KIP-848 the broker's `group.consumer.session.timeout.ms`) has
+    /// passed, and only then go to the others.
+    #[must_use]
+    pub fn group_instance_id(mut self, id: impl Into<String>) -> Self {
+        self.group_instance_id = Some(id.into());
+        self
+    }
+
     /// How long the first poll waits at most for every handle's first assignment, and no longer than
     /// a second after the last that came. A group member may own nothing, and a topic may not exist,
     /// so the wait must end. Default 5 s.
@@ -187,6 +209,16 @@ impl Config {
         }
         if self.group_id.is_empty() {
             return invalid("group_id is empty: offsets are committed under it".to_owned());
+        }
+        if self.group_instance_id.as_ref().is_some_and(String::is_empty) {
+            return invalid(
+                "group_instance_id is empty: name this instance of the program, or leave it out".to_owned(),
+            );
+        }
+        if self.group_instance_id.is_some() && self.properties.contains_key(GROUP_INSTANCE_ID) {
+            return invalid(format!(
+                "both group_instance_id and the property {GROUP_INSTANCE_ID} are set: keep the first"
+            ));
         }
         if self.topics.len() > 1_000_000 {
             return invalid(format!("{} topics are more than a Kafka cluster holds", self.topics.len()));

@@ -10,6 +10,7 @@ mod exact_lag;
 mod flow;
 mod join;
 mod lane;
+mod quarantine;
 mod rebalance;
 mod stop;
 mod stream;
@@ -64,6 +65,7 @@ pub struct Consumer {
     first_fetch: FirstFetch,
     offsets: OffsetTracker,
     commits: commit::Commits,
+    health: quarantine::Health,
     events: VecDeque<ConsumerEvent>,
     /// Errors that wait for the next batch.
     errors: Vec<LaneError>,
@@ -119,6 +121,8 @@ struct Partition {
     generation: Option<Generation>,
     /// When it last delivered, or was assigned: its cached watermarks are at least as fresh.
     fetched_at: Timestamp,
+    /// Whether librdkafka was told to fetch nothing of it. It remembers that over rebalances.
+    paused: bool,
 }
 
 /// The dense number of a partition at this position.
@@ -206,6 +210,9 @@ impl Consumer {
         if let Some(at) = self.commits.next_retry() {
             next = next.min(at);
         }
+        if let Some(at) = self.health.next_wakeup() {
+            next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
+        }
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);
         }
@@ -255,6 +262,7 @@ impl Consumer {
             }
         }
         self.retry_commits(now);
+        self.serve_quarantine(now);
         if let Some(fatal) = self.all_handles_failed() {
             return Err(fatal);
         }
@@ -266,23 +274,27 @@ impl Consumer {
             ClientEvent::Assign(partitions) => self.on_assign(now, handle, partitions),
             ClientEvent::Revoke { partitions, lost } => self.on_revoke(now, handle, partitions, lost),
             ClientEvent::Committed(outcome) => self.on_committed(now, handle, outcome),
-            ClientEvent::Error { code, message, fatal } => self.on_handle_error(handle, code, message, fatal),
+            ClientEvent::Error { code, message, fatal } => {
+                self.on_handle_error(now, handle, code, message, fatal);
+            }
         }
     }
 
-    fn on_handle_error(&mut self, handle: usize, code: String, message: String, fatal: bool) {
+    fn on_handle_error(&mut self, now: Instant, handle: usize, code: String, message: String, fatal: bool) {
         if self.handles[handle].fatal.is_some() || (fatal && self.falls_back_from_kip848(handle, &code)) {
             return;
         }
         let topics = self.topic_names(handle);
-        if fatal {
-            tracing::error!(%topics, %code, %message, "a Kafka handle failed for good");
-            self.handles[handle].fatal = Some(format!("{message} ({code})"));
-        }
         // The error is the handle's: of a topic only where the handle has just one.
         let plan = &self.handles[handle].plan;
         let topic = (plan.topics.len() == 1).then(|| self.topics[plan.topics[0]].to_string());
-        self.errors.push(LaneError { topic, partition: None, code, message, fatal });
+        let error = LaneError { topic, partition: None, code, message, fatal };
+        if fatal {
+            tracing::error!(%topics, %error, "a Kafka handle failed for good");
+            self.handles[handle].fatal = Some(format!("{} ({})", error.message, error.code));
+            self.handle_fails(now, handle, &error);
+        }
+        self.errors.push(error);
     }
 
     fn all_handles_failed(&self) -> Option<PollError> {
@@ -328,6 +340,7 @@ impl Consumer {
             self.partitions.get_mut(group.index).fetched_at = at;
         }
         self.note_delivered(&mut batch);
+        self.judge(at, &mut batch);
         batch
     }
 
@@ -385,6 +398,9 @@ impl Consumer {
         for (plan, lane) in self.topology.lanes.iter().zip(&self.lanes) {
             let queued = lane.queued() as f64;
             plan.topics.iter().for_each(|&topic| self.meters.topics[topic].queued.set(queued));
+        }
+        for (meters, failing) in self.meters.topics.iter().zip(self.failing_counts()) {
+            meters.failing.set(failing as f64);
         }
         for (topic, partitions) in self.lag_info() {
             let known = partitions.values().filter_map(|lag| lag.processing(now).ok());

@@ -1,5 +1,7 @@
 //! What happened to a consumer besides records: for logs, metrics and tests.
 
+use std::time::Duration;
+
 /// Something that happened since the last look at [`Consumer::take_events`](crate::Consumer::take_events).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +28,26 @@ pub enum ConsumerEvent {
         id: u64,
         /// Topic, partition and the next offset to read.
         offsets: Vec<(String, i32, i64)>,
+    },
+    /// A partition, or a whole topic, began to fail. All others go on.
+    Quarantined {
+        /// The topic.
+        topic: String,
+        /// The partition; `None`: the topic as a whole.
+        partition: Option<i32>,
+        /// The error's symbolic name in Kafka's protocol.
+        code: String,
+    },
+    /// It works again.
+    Released {
+        /// The topic.
+        topic: String,
+        /// The partition; `None`: the topic as a whole.
+        partition: Option<i32>,
+        /// How many errors there were.
+        errors: u64,
+        /// How long it failed.
+        after: Duration,
     },
     /// The broker's answer to a commit.
     CommitResult {

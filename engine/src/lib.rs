@@ -33,7 +33,8 @@
 //! ```
 //!
 //! A poll takes from every topic that has records and returns at once: an idle topic adds no
-//! waiting. A topic that fails is reported in [`Batch::errors`] while all others go on.
+//! waiting. A topic that fails is reported in [`Batch::errors`] once, and stands in [`Status::failing`]
+//! until it works again, while all others go on.
 #![warn(missing_docs)]
 
 mod batch;
@@ -55,5 +56,5 @@ pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
 };
 pub use ffi::librdkafka_version;
-pub use status::{ConsumerInfo, Status, StopReport};
+pub use status::{ConsumerInfo, Failing, Status, StopReport};
 pub use topology::own_group_id;

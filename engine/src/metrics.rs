@@ -10,9 +10,10 @@
 //! | [`EMPTY_POLLS`] | counter | | polls without a record |
 //! | [`POLL_RECORDS`] | histogram, records | | records of a poll that had any |
 //! | [`RECORDS`] | counter, records | `topic` | records delivered |
-//! | [`ERRORS`] | counter | `topic`, `code` | errors reported in batches; `topic` is empty where none is named |
+//! | [`ERRORS`] | counter | `topic`, `code` | errors reported in batches, of what goes on failing only the first; `topic` is empty where none is named |
 //! | [`QUEUED`] | gauge, records | `topic` | fetched and waiting in the topic's lane (in `single`: in the one lane) |
 //! | [`LAG`] | gauge, records | `topic` | end − position over the partitions of which both are known, from the client's cache |
+//! | [`QUARANTINED`] | gauge, partitions | `topic` | failing now; a topic that fails as a whole counts as one |
 //! | [`ASSIGNED`] | gauge, partitions | | partitions owned now |
 //! | [`OUTSTANDING`] | gauge, batches | | batches alive: each keeps its handle |
 //! | [`REBALANCES`] | counter | `kind`: `assigned`, `revoked`, `lost` | rebalance callbacks |
@@ -47,6 +48,8 @@ pub const ERRORS: &str = "fairpoll_errors_total";
 pub const QUEUED: &str = "fairpoll_queued_records";
 /// Records behind the end, as far as the client knows.
 pub const LAG: &str = "fairpoll_lag_records";
+/// Partitions that fail now.
+pub const QUARANTINED: &str = "fairpoll_quarantined_partitions";
 /// Partitions owned now.
 pub const ASSIGNED: &str = "fairpoll_assigned_partitions";
 /// Batches alive.
@@ -77,6 +80,7 @@ pub(crate) struct TopicMeters {
     pub(crate) records: Counter,
     pub(crate) queued: Gauge,
     pub(crate) lag: Gauge,
+    pub(crate) failing: Gauge,
 }
 
 /// Why partitions come or go.
@@ -98,6 +102,7 @@ impl Meters {
                 records: counter!(RECORDS, &labels),
                 queued: gauge!(QUEUED, &labels),
                 lag: gauge!(LAG, &labels),
+                failing: gauge!(QUARANTINED, &labels),
             }
         };
         let commits = |outcome: &str| counter!(COMMITS, &[label(), ("outcome", outcome.to_owned())]);
@@ -153,6 +158,7 @@ fn describe() {
     counter!(ERRORS, Unit::Count, "errors reported in batches");
     gauge!(QUEUED, Unit::Count, "records fetched and waiting in the topic's lane");
     gauge!(LAG, Unit::Count, "end - position, from the client's cache");
+    gauge!(QUARANTINED, Unit::Count, "partitions that fail now");
     gauge!(ASSIGNED, Unit::Count, "partitions owned now");
     gauge!(OUTSTANDING, Unit::Count, "batches alive");
     counter!(REBALANCES, Unit::Count, "rebalance callbacks");

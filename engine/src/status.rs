@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use fairpoll_core::Resolution;
+use fairpoll_core::{Resolution, Timestamp};
 
 /// Requested and actual mode, and what was built for it.
 #[derive(Debug, Clone)]
@@ -26,6 +26,34 @@ pub struct Status {
     /// Records that came past their topic's queue. They were delivered all the same; more than
     /// none means that the forwarding of queues is broken.
     pub strays: u64,
+    /// Who fails now, topics in the configuration's order, each before its partitions. All others go on.
+    pub failing: Vec<Failing>,
+}
+
+/// A partition, or a whole topic, that fails now.
+///
+/// A partition whose fetches fail is in *quarantine*: it is not fetched for a while, then tried again
+/// where it failed, after `fetch.error.backoff.ms` (500 ms) at first and every 2 s at last, until it
+/// works. What concerns a whole topic (it does not exist, it may not be read) is tried again by
+/// librdkafka itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failing {
+    /// The topic.
+    pub topic: String,
+    /// The partition; `None`: the topic as a whole.
+    pub partition: Option<i32>,
+    /// When it began, on the clock of [`Consumer::now`](crate::Consumer::now).
+    pub since: Timestamp,
+    /// The newest error's symbolic name in Kafka's protocol, like `TOPIC_AUTHORIZATION_FAILED`.
+    pub code: String,
+    /// Errors since then. Only the first, and those of another code than the one before, are in batches.
+    pub errors: u64,
+    /// When it is tried again, on the same clock. `None`: it is being tried, or librdkafka tries by
+    /// itself, or (`_AUTO_OFFSET_RESET`) nobody does until it is sought.
+    pub next_probe: Option<Timestamp>,
+    /// The topic's handle failed for good: start the consumer anew to have the topic back.
+    pub fatal: bool,
 }
 
 impl fmt::Display for Status {

@@ -23,6 +23,8 @@ pub(crate) struct Topology {
 pub(crate) struct HandlePlan {
     pub(crate) client_id: String,
     pub(crate) group_id: String,
+    /// Its name as a static member.
+    pub(crate) instance_id: Option<String>,
     pub(crate) protocol: GroupProtocol,
     /// Indexes into the configuration's topics.
     pub(crate) topics: Vec<usize>,
@@ -103,6 +105,7 @@ fn one_handle(config: &Config) -> HandlePlan {
     HandlePlan {
         client_id: "fairpoll".to_owned(),
         group_id,
+        instance_id: config.group_instance_id.clone(),
         protocol: protocol(strategy),
         topics: Vec::new(),
     }
@@ -121,6 +124,8 @@ fn handle_of_topic(config: &Config, topic: usize) -> HandlePlan {
     HandlePlan {
         client_id: format!("fairpoll-{name}"),
         group_id,
+        // Of two members of one name the group puts the first out.
+        instance_id: config.group_instance_id.as_ref().map(|id| format!("{id}.{name}")),
         protocol: protocol(strategy),
         topics: Vec::new(),
     }
@@ -183,6 +188,21 @@ mod tests {
             (single.handles[0].topics.as_slice(), single.lanes[0].topics.as_slice()),
             (&[0, 1, 2][..], &[0, 1, 2][..])
         );
+    }
+
+    #[test]
+    fn no_two_handles_have_one_name_as_static_members() {
+        let ids = |mode| {
+            let topology = topology(&config(mode).group_instance_id("host-7"));
+            topology.handles.into_iter().map(|handle| handle.instance_id).collect::<Vec<_>>()
+        };
+        let some = |id: &str| Some(id.to_owned());
+        assert_eq!(
+            ids(fairpoll_core::RequestedMode::Multi),
+            [some("host-7.a"), some("host-7.b"), some("host-7.c")]
+        );
+        assert_eq!(ids(fairpoll_core::RequestedMode::Fair), [some("host-7")]);
+        assert_eq!(topology(&config(fairpoll_core::RequestedMode::Fair)).handles[0].instance_id, None);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | what may be committed | [`offsets::OffsetTracker`] |
 //! | how far behind | [`lag::PartitionLag`] |
 //! | when to try again | [`backoff::Backoff`] |
+//! | who is left alone because it fails, and until when | [`quarantine::Quarantine`] |
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod mode;
 pub mod offsets;
 pub mod partition;
 pub mod poll;
+pub mod quarantine;
 pub mod quota;
 pub mod scheduler;
 pub mod time;
@@ -37,6 +39,7 @@ pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
 pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
+pub use quarantine::Quarantine;
 pub use quota::QuotaLedger;
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};

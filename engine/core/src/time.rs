@@ -69,6 +69,10 @@ pub enum WakeReason {
     FirstFetchSettles,
     /// A newly assigned partition has not answered: it is not waited for beyond this.
     FirstFetchBound,
+    /// A partition whose fetches failed is to be tried again.
+    ProbeDue,
+    /// A partition was tried again: it works if nothing is heard by then.
+    ProbeSettles,
     /// A failed operation is due again.
     RetryDue,
     /// The caller of the poll wants an answer.

@@ -14,6 +14,8 @@ mod first_fetch;
 mod mode;
 #[path = "properties/offsets.rs"]
 mod offsets;
+#[path = "properties/quarantine.rs"]
+mod quarantine;
 #[path = "properties/quota.rs"]
 mod quota;
 #[path = "properties/reference.rs"]

@@ -9,7 +9,7 @@ use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine,
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
-use crate::config::{Config, GroupStrategy};
+use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::metrics::Meters;
@@ -18,6 +18,7 @@ use crate::topology::{GroupProtocol, HandlePlan, Topology};
 use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
+use super::quarantine::Health;
 use super::{Consumer, Handle, Partitions};
 
 /// Properties that librdkafka refuses under KIP-848: the broker decides them there.
@@ -37,6 +38,16 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
             ),
         });
     }
+    if let Some(id) = config.properties.get(GROUP_INSTANCE_ID).filter(|_| topology.handles.len() > 1) {
+        return Err(StartError::Config {
+            what: format!(
+                "the property {GROUP_INSTANCE_ID} would give all {} handles of `{}` one name, and they would put \
+                 each other out of the group: set group_instance_id to {id:?} instead",
+                topology.handles.len(),
+                topology.resolution.actual
+            ),
+        });
+    }
     let (wake, gone) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let (handles, lanes) = open(&config, &topology, &wake, &gone)?;
     let now = Instant::now();
@@ -50,6 +61,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         first_fetch: FirstFetch::new(),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
+        health: Health::new(&config),
         events: VecDeque::new(),
         errors: Vec::new(),
         generation: 0,
@@ -149,6 +161,9 @@ fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConf
         properties.entry("fetch.max.bytes".to_owned()).or_insert_with(|| SHARED_FETCH_BYTES.to_owned());
     }
     properties.insert("group.id".to_owned(), plan.group_id.clone());
+    if let Some(id) = &plan.instance_id {
+        properties.insert(GROUP_INSTANCE_ID.to_owned(), id.clone());
+    }
     properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
     match plan.protocol {
         GroupProtocol::Classic => {}

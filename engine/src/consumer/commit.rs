@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use fairpoll_core::offsets::DeliveryError;
 use fairpoll_core::{Backoff, Committable, Generation, OffsetRange, PartitionIndex};
 
-use crate::batch::{Batch, BatchBuilder, Receipt};
+use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
 use crate::event::ConsumerEvent;
-use crate::ffi::{CommitOutcome, Failure};
+use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
 
 use super::Consumer;
 
@@ -99,6 +99,11 @@ impl Commits {
     pub(super) fn forget(&mut self, handle: usize) {
         self.in_flight.retain(|commit| commit.handle != handle);
         self.wanted.retain(|&wanted| wanted != handle);
+        self.retries.remove(&handle);
+    }
+
+    /// What failed is not tried again.
+    pub(super) fn give_up(&mut self, handle: usize) {
         self.retries.remove(&handle);
     }
 
@@ -194,7 +199,8 @@ impl Consumer {
         }
         let due: Vec<Committable> =
             self.offsets.dirty().filter(|due| self.partitions.get(due.partition).handle == handle).collect();
-        let Some(client) = self.handles[handle].client.as_ref().filter(|_| !due.is_empty()) else { return };
+        let usable = !due.is_empty() && self.handles[handle].fatal.is_none();
+        let Some(client) = self.handles[handle].client.as_ref().filter(|_| usable) else { return };
         self.commits.last_id += 1;
         let id = self.commits.last_id;
         let entries = due.iter().map(|due| {
@@ -228,6 +234,8 @@ impl Consumer {
             .collect();
         let failures = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref());
         let remedy = failures.chain(&outcome.error).map(Remedy::of).max();
+        // Nothing passes any more on a handle that failed for good.
+        let remedy = remedy.filter(|_| self.handles[handle].fatal.is_none());
         for due in &commit.offsets {
             let entry = &self.partitions.get(due.partition).entry;
             let answer = outcome
@@ -242,6 +250,7 @@ impl Consumer {
                 self.offsets.committed(due.partition, due.generation, due.offset);
             }
         }
+        self.note_missing_topics(now, &outcome.offsets);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
@@ -268,6 +277,27 @@ impl Consumer {
         if let Some(position) = self.commits.wanted.iter().position(|&wanted| wanted == handle) {
             self.commits.wanted.swap_remove(position);
             self.commit_handle(handle);
+        }
+    }
+
+    /// Under KIP-848 nobody says that a topic was deleted but the coordinator that takes its offsets no
+    /// longer.
+    fn note_missing_topics(&mut self, now: Instant, offsets: &[OffsetEntry]) {
+        let at = self.timestamp(now);
+        for entry in offsets {
+            let missing = entry.error.as_ref().filter(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART");
+            let (Some(Failure { code, message }), Ok(topic)) = (missing, self.topic(&entry.topic)) else {
+                continue;
+            };
+            let error = LaneError {
+                topic: Some(entry.topic.clone()),
+                partition: None,
+                code: code.clone(),
+                message: message.clone(),
+                fatal: false,
+            };
+            let news = self.topic_fails(at, topic, error);
+            self.errors.extend(news);
         }
     }
 

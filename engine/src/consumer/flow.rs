@@ -7,7 +7,7 @@ use fairpoll_core::{LaneIndex, PartitionIndex};
 use tokio::{task, time};
 
 use crate::error::{SeekError, UnknownTopic};
-use crate::ffi::PartitionEntry;
+use crate::topology::LanePlan;
 
 use super::Consumer;
 
@@ -88,13 +88,16 @@ impl Consumer {
             .expect("every topic has a lane");
         if lane.topics.len() > 1 {
             let handle = lane.handle;
-            let entries: Vec<PartitionEntry> = self
+            let indexes: Vec<PartitionIndex> = self
                 .partitions
                 .assigned()
                 .filter(|(_, partition)| partition.topic == topic)
-                .map(|(_, partition)| partition.entry.clone())
+                .map(|(index, _)| index)
                 .collect();
-            self.pause_in_client(handle, &entries, paused);
+            let at = self.now();
+            // What is not fetched cannot fail, and what is fetched again may work.
+            indexes.iter().for_each(|&index| self.begins_anew(at, index));
+            self.pause_in_client(handle, &indexes, paused);
         } else if paused {
             self.poll.pause(LaneIndex::from_position(position));
         } else {
@@ -103,25 +106,35 @@ impl Consumer {
         Ok(())
     }
 
-    /// Topics in a lane with others can only be held back by the client.
-    fn pause_in_client(&self, handle: usize, entries: &[PartitionEntry], paused: bool) {
+    /// Topics in a lane with others can only be held back by the client, and so can a partition.
+    pub(super) fn pause_in_client(&mut self, handle: usize, indexes: &[PartitionIndex], paused: bool) {
+        let mut entries = Vec::with_capacity(indexes.len());
+        for &index in indexes {
+            let partition = self.partitions.get_mut(index);
+            partition.paused = paused;
+            entries.push(partition.entry.clone());
+        }
         if let Some(client) = self.handles[handle].client.as_ref().filter(|_| !entries.is_empty()) {
-            client.set_paused(entries, paused);
+            client.set_paused(&entries, paused);
         }
     }
 
-    /// What is paused stays so under a new assignment.
-    pub(super) fn pause_assigned(&self, handle: usize, entries: &[PartitionEntry]) {
-        let of_shared_lane = |entry: &&PartitionEntry| {
-            let topic = self.topics.iter().position(|topic| **topic == *entry.topic);
-            topic.is_some_and(|topic| {
-                let shared =
-                    |lane: &crate::topology::LanePlan| lane.topics.len() > 1 && lane.topics.contains(&topic);
-                self.paused[topic] && self.topology.lanes.iter().any(shared)
-            })
+    /// Whether the application paused the topic, and it is the client that holds it back.
+    pub(super) fn is_paused_in_client(&self, topic: usize) -> bool {
+        let shared = |lane: &LanePlan| lane.topics.len() > 1 && lane.topics.contains(&topic);
+        self.paused[topic] && self.topology.lanes.iter().any(shared)
+    }
+
+    /// What the application paused stays so under a new assignment, and nothing else: the client keeps
+    /// what it was told of a partition before that was given back. Before the assignment what is not
+    /// to be paused, after it what is.
+    pub(super) fn set_paused_of(&mut self, handle: usize, indexes: &[PartitionIndex], paused: bool) {
+        let concerns = |index: &&PartitionIndex| {
+            let partition = self.partitions.get(**index);
+            (paused || partition.paused) && self.is_paused_in_client(partition.topic) == paused
         };
-        let paused: Vec<PartitionEntry> = entries.iter().filter(of_shared_lane).cloned().collect();
-        self.pause_in_client(handle, &paused, true);
+        let concerned: Vec<PartitionIndex> = indexes.iter().filter(concerns).copied().collect();
+        self.pause_in_client(handle, &concerned, paused);
     }
 
     /// Reads a partition on from another place. What is fetched of it is dropped; batches that were
@@ -167,6 +180,7 @@ impl Consumer {
                     // would be forgotten, and committed past. Nobody takes records meanwhile.
                     self.partitions.get_mut(index).generation = self.offsets.sought(index, to.bound());
                     self.lanes[lane].forget_ahead(|message| super::rebalance::is_of(message, &entry));
+                    self.begins_anew(self.now(), index);
                     return Ok(());
                 }
                 Ok(Err(failure)) => failure,

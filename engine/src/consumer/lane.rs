@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairpoll_core::{Generation, PartitionIndex};
 
-use crate::batch::BatchBuilder;
+use crate::batch::{BatchBuilder, PartitionFailure};
 use crate::ffi::{Client, LaneQueue, Message, PartitionEntry, Wake};
 
 use super::Partitions;
@@ -91,7 +91,7 @@ impl Lane {
     /// not per record: comparing two numbers is all that a record costs.
     fn sort_out(&self, start: usize, batch: &mut BatchBuilder, partitions: &Partitions, names: &[Arc<str>]) {
         if batch.messages[start..].iter().any(Message::is_error) {
-            self.move_errors_out(start, batch);
+            self.move_errors_out(start, batch, partitions, names);
         }
         let mut first = start;
         while first < batch.messages.len() {
@@ -125,8 +125,15 @@ impl Lane {
     /// When a batch call takes the error of a failed fetch, librdkafka counts it as the record at that
     /// offset, which was never fetched; if it pauses the partition then, as it does in a rebalance, it
     /// goes on behind it, and the record is lost without a word (librdkafka #4844 is the same at the
-    /// end of a partition). So every failed fetch is taken up again where it failed.
-    fn move_errors_out(&self, start: usize, batch: &mut BatchBuilder) {
+    /// end of a partition). So every failed fetch is taken up again where it failed, at once and whoever
+    /// owns the partition; a partition that is held back for a while is held back there.
+    fn move_errors_out(
+        &self,
+        start: usize,
+        batch: &mut BatchBuilder,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+    ) {
         let mut failed: Vec<(PartitionEntry, i64)> = Vec::new();
         for message in batch.messages.split_off(start) {
             let again = |failed: &[(PartitionEntry, i64)]| {
@@ -136,8 +143,14 @@ impl Lane {
                 failed.iter().any(|(entry, _)| of(entry))
             };
             if message.is_error() {
-                failed.extend(message.failed_fetch().filter(|_| !again(&failed)));
-                batch.errors.push(message.error().into());
+                let failed_fetch = message.failed_fetch();
+                let of_fetch = failed_fetch.is_some();
+                failed.extend(failed_fetch.filter(|_| !again(&failed)));
+                let error = message.error().into();
+                match self.identify(&message, partitions, names) {
+                    Some((_, index, _)) => batch.failures.push(PartitionFailure { index, of_fetch, error }),
+                    None => batch.errors.push(error),
+                }
             } else if !again(&failed) {
                 batch.messages.push(message);
             }

@@ -32,6 +32,7 @@ impl Consumer {
         let Some(client) = self.handles[handle].client.clone() else { return };
         self.generation += 1;
         let at = self.timestamp(now);
+        let mut indexes = Vec::with_capacity(entries.len());
         for entry in &entries {
             let Some(index) = self.partition_index(handle, entry) else {
                 // librdkafka assigns what was subscribed, and that are our topics.
@@ -61,24 +62,28 @@ impl Consumer {
             let generation = self.offsets.assigned(index, None);
             let partition = self.partitions.get_mut(index);
             (partition.generation, partition.fetched_at) = (Some(generation), at);
+            let topic = partition.topic;
+            self.topic_works(at, topic);
+            indexes.push(index);
             if self.topology.waits_for_first_fetch() {
                 let lane = LaneIndex::from_position(lane);
                 self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
             }
         }
+        self.set_paused_of(handle, &indexes, false);
         if let Err(message) = client.assign(&entries) {
             tracing::error!(%message, "librdkafka refused an assignment");
             let code = "ASSIGN".to_owned();
             self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
         }
-        self.pause_assigned(handle, &entries);
+        self.set_paused_of(handle, &indexes, true);
         self.on_joined(now, handle);
         self.meters.rebalance(Rebalance::Assigned);
         self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
     }
 
     /// A handle had its first assignment, or will have none.
-    fn on_joined(&mut self, now: Instant, handle: usize) {
+    pub(super) fn on_joined(&mut self, now: Instant, handle: usize) {
         if std::mem::replace(&mut self.handles[handle].joined, true) {
             return;
         }
@@ -105,6 +110,7 @@ impl Consumer {
                 let lane = self.partitions.get(index).lane;
                 self.partitions.get_mut(index).generation = None;
                 self.first_fetch.revoked(index);
+                self.forget_failure(index);
                 self.lanes[lane].forget_ahead(|message| is_of(message, entry));
             }
         }
@@ -163,6 +169,7 @@ impl Consumer {
             lane,
             generation: None,
             fetched_at: Timestamp::ZERO,
+            paused: false,
         });
         let slots = &mut self.partitions.by_topic[topic];
         if slots.len() <= number {
@@ -179,7 +186,7 @@ impl Consumer {
             let fatal = self.handles[handle].client.as_ref().and_then(|client| client.fatal_error());
             if let Some((code, what)) = fatal {
                 // librdkafka says it in two ways, in no order: by a message, and by its error callback.
-                self.on_handle_error(handle, code, what, true);
+                self.on_handle_error(now, handle, code, what, true);
                 return;
             }
             let mut error = LaneError::from(message.error());
@@ -191,7 +198,8 @@ impl Consumer {
             if error.code == "UNKNOWN_TOPIC_OR_PART" && self.handles[handle].plan.topics.len() == 1 {
                 self.on_joined(now, handle);
             }
-            self.errors.push(error);
+            let news = self.judge_stray(now, handle, &message, error);
+            self.errors.extend(news);
             return;
         }
         let topic = message.topic().map(str::to_owned);

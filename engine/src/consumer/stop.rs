@@ -69,17 +69,20 @@ impl Consumer {
 
     /// Closes all handles at once and answers their last revocations.
     async fn leave_groups(&mut self, until: Instant, report: &mut StopReport) {
-        let clients: Vec<(usize, Arc<Client>)> = self
+        let mut clients: Vec<(usize, Arc<Client>)> = self
             .handles
             .iter()
             .enumerate()
             .filter_map(|(index, handle)| Some((index, handle.client.clone()?)))
             .collect();
-        for (_, client) in &clients {
-            if let Err(error) = client.begin_close(&self.wake) {
+        // A handle that failed for good refuses to leave, and is not waited for.
+        clients.retain(|(_, client)| match client.begin_close(&self.wake) {
+            Ok(()) => true,
+            Err(error) => {
                 report.errors.push(error);
+                false
             }
-        }
+        });
         loop {
             let now = Instant::now();
             let mut strays = Vec::new();

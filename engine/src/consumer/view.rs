@@ -23,6 +23,7 @@ impl Consumer {
             joining_handles: self.handles.iter().filter(|handle| !handle.joined).count(),
             outstanding_batches: self.batches.get(),
             strays: self.strays,
+            failing: self.failing(),
         }
     }
 

@@ -73,6 +73,12 @@ impl Message {
         Some((PartitionEntry { topic, partition: raw.partition }, raw.offset))
     }
 
+    /// Of an error on the control queue: whether it is the topic's as a whole. librdkafka writes
+    /// partition 0 there, and no offset.
+    pub(crate) fn is_of_topic(&self) -> bool {
+        self.raw().partition <= 0 && self.raw().offset == i64::from(sys::RD_KAFKA_OFFSET_INVALID)
+    }
+
     /// Identifies the topic object while this message lives.
     pub(crate) fn topic_token(&self) -> usize {
         self.raw().rkt as usize
@@ -135,7 +141,8 @@ impl Message {
         };
         MessageError {
             topic: self.topic().map(str::to_owned),
-            partition: (raw.partition >= 0).then_some(raw.partition),
+            // Without a topic it is no partition's, whatever it says.
+            partition: (!raw.rkt.is_null() && raw.partition >= 0).then_some(raw.partition),
             code: error_name(raw.err),
             message,
             fatal: raw.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL,

@@ -19,6 +19,11 @@ unsafe impl Send for Mock {}
 
 impl Mock {
     pub fn new() -> Self {
+        Self::with_brokers(1)
+    }
+
+    /// Brokers 1, 2, …; see [`Self::lead`].
+    pub fn with_brokers(brokers: i32) -> Self {
         let owner: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", "127.0.0.1:1")
             .set("log_level", "0")
@@ -26,7 +31,7 @@ impl Mock {
             .expect("owner");
         // SAFETY: the owner lives as long as the cluster; the cluster is destroyed first.
         let cluster = unsafe {
-            let cluster = sys::rd_kafka_mock_cluster_new(owner.client().native_ptr(), 1);
+            let cluster = sys::rd_kafka_mock_cluster_new(owner.client().native_ptr(), brokers);
             assert!(!cluster.is_null());
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
             cluster
@@ -48,6 +53,56 @@ impl Mock {
         // SAFETY: the cluster lives; the name is copied.
         let error = unsafe { sys::rd_kafka_mock_topic_create(self.cluster, name.as_ptr(), partitions, 1) };
         assert_eq!(error, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+
+    /// Members of KIP-848 groups report so often, and learn so soon what is theirs.
+    pub fn heartbeats_every(&self, interval: Duration) {
+        let ms = i32::try_from(interval.as_millis()).expect("short");
+        // SAFETY: the cluster lives.
+        unsafe { sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self.cluster, ms) };
+        breathe();
+    }
+
+    /// This broker leads the partition from now on.
+    pub fn lead(&self, topic: &str, partition: i32, broker: i32) {
+        let name = CString::new(topic).expect("name");
+        // SAFETY: the cluster lives; the name is copied.
+        unsafe { sys::rd_kafka_mock_partition_set_leader(self.cluster, name.as_ptr(), partition, broker) };
+        breathe();
+    }
+
+    /// Whoever asks for the topic is told this error; none ends it.
+    pub fn fail_topic(&self, topic: &str, error: sys::rd_kafka_resp_err_t) {
+        let name = CString::new(topic).expect("name");
+        // SAFETY: the cluster lives; the name is copied.
+        unsafe { sys::rd_kafka_mock_topic_set_error(self.cluster, name.as_ptr(), error) };
+        breathe();
+    }
+
+    /// One broker answers its next requests of this kind with these errors, one after the other.
+    pub fn fail_requests_of(&self, broker: i32, api_key: i16, errors: &[sys::rd_kafka_resp_err_t]) {
+        for error in errors {
+            let (error, no_delay) = (*error as std::ffi::c_int, 0 as std::ffi::c_int);
+            // SAFETY: the cluster lives; one pair of error and delay follows the count of 1.
+            unsafe {
+                sys::rd_kafka_mock_broker_push_request_error_rtts(
+                    self.cluster,
+                    broker,
+                    api_key,
+                    1,
+                    error,
+                    no_delay,
+                );
+            }
+        }
+    }
+
+    /// Requests of this broker that are still to be answered with an error.
+    pub fn failing_requests_of(&self, broker: i32, api_key: i16) -> usize {
+        let mut count = 0;
+        // SAFETY: the cluster lives, and `count` is a place for the result.
+        unsafe { sys::rd_kafka_mock_broker_error_stack_cnt(self.cluster, broker, api_key, &mut count) };
+        count
     }
 
     /// The broker answers so many of the next requests of this kind with an error.
@@ -97,6 +152,11 @@ impl Mock {
         }
         mock
     }
+}
+
+/// The mock's thread loses the wake-up of an order that comes right behind another.
+fn breathe() {
+    std::thread::sleep(Duration::from_millis(2));
 }
 
 fn address(cluster: *mut sys::rd_kafka_mock_cluster_t) -> String {

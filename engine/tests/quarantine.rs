@@ -1,0 +1,288 @@
+//! Topics that fail, and all others that go on.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Delivered, MODES, Mock, assert_complete, config, note, stopped};
+use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest};
+use rdkafka_sys::rd_kafka_resp_err_t as Code;
+
+const TOPICS: [&str; 3] = ["sick", "well-1", "well-2"];
+const SICK: usize = 50;
+const WELL: usize = 200;
+const FETCH: i16 = 1;
+const JOIN_GROUP: i16 = 11;
+const HEARTBEAT: i16 = 12;
+/// Leads the topic that is to fail, and nothing else.
+const SICK_BROKER: i32 = 2;
+const UNKNOWN: Code = Code::RD_KAFKA_RESP_ERR_UNKNOWN;
+const INVALID: Code = Code::RD_KAFKA_RESP_ERR_INVALID_MSG;
+
+fn cluster() -> Mock {
+    let mock = Mock::with_brokers(2);
+    for (topic, broker, records) in [("sick", SICK_BROKER, SICK), ("well-1", 1, WELL), ("well-2", 1, WELL)] {
+        mock.create(topic, 1);
+        mock.lead(topic, 0, broker);
+        mock.produce(topic, 0, records);
+    }
+    mock
+}
+
+/// What came of a consumer, for as long as it takes.
+#[derive(Default)]
+struct Seen {
+    delivered: Delivered,
+    /// Topic, partition and code of what batches reported.
+    errors: Vec<(Option<String>, Option<i32>, String)>,
+    events: Vec<ConsumerEvent>,
+}
+
+impl Seen {
+    fn count(&self, topic: &str) -> usize {
+        self.delivered.get(&(topic.to_owned(), 0)).map_or(0, Vec::len)
+    }
+
+    fn others_are_complete(&self) -> bool {
+        self.count("well-1") == WELL && self.count("well-2") == WELL
+    }
+
+    /// Polls until `done`, or 20 s passed.
+    async fn until(&mut self, consumer: &mut Consumer, done: impl Fn(&Self, &Consumer) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(self, consumer) && Instant::now() < deadline {
+            let batch = consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+            note(&batch, &mut self.delivered);
+            let errors = batch.errors().iter();
+            self.errors
+                .extend(errors.map(|error| (error.topic.clone(), error.partition, error.code.clone())));
+            consumer.commit(&batch);
+            self.events.extend(consumer.take_events());
+        }
+    }
+
+    fn quarantined(&self) -> Vec<(&str, Option<i32>, &str)> {
+        let quarantined = |event| match event {
+            &ConsumerEvent::Quarantined { ref topic, partition, ref code } => {
+                Some((topic.as_str(), partition, code.as_str()))
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(quarantined).collect()
+    }
+
+    fn released(&self) -> Vec<(&str, Option<i32>, u64, Duration)> {
+        let released = |event| match event {
+            &ConsumerEvent::Released { ref topic, partition, errors, after } => {
+                Some((topic.as_str(), partition, errors, after))
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(released).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_failing_partition_is_told_once_held_back_and_taken_up_where_it_failed() {
+    for mode in MODES {
+        let mock = cluster();
+        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN, UNKNOWN, UNKNOWN, INVALID, INVALID]);
+        let config = config(&mock, &format!("held-{mode}"), &TOPICS, mode)
+            .property("fetch.error.backoff.ms", "100")
+            // A failed fetch is an answer: who fails is not waited for.
+            .first_fetch_wait(Duration::from_secs(60));
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        // The others go on while it fails.
+        seen.until(&mut consumer, |seen, consumer| {
+            seen.others_are_complete()
+                && consumer.status().failing.first().is_some_and(|sick| sick.errors >= 2)
+        })
+        .await;
+        let failing = consumer.status().failing;
+        let [sick] = &failing[..] else { panic!("{mode}: one fails: {failing:?}") };
+        assert_eq!((sick.topic.as_str(), sick.partition, sick.fatal), ("sick", Some(0), false), "{mode}");
+        assert!(sick.code == "UNKNOWN" || sick.code == "INVALID_MSG", "{mode}: {sick:?}");
+        assert_eq!(seen.count("sick"), 0, "{mode}");
+
+        seen.until(&mut consumer, |seen, consumer| {
+            seen.count("sick") == SICK && consumer.status().failing.is_empty()
+        })
+        .await;
+        let expected = [("sick", 0, SICK), ("well-1", 0, WELL), ("well-2", 0, WELL)];
+        assert_complete(&seen.delivered, &expected);
+        let of_sick = |code: &str| (Some("sick".to_owned()), Some(0), code.to_owned());
+        assert_eq!(seen.errors, [of_sick("UNKNOWN"), of_sick("INVALID_MSG")], "{mode}: no repeats");
+        assert_eq!(seen.quarantined(), [("sick", Some(0), "UNKNOWN")], "{mode}");
+        let [("sick", Some(0), 5, after)] = seen.released()[..] else { panic!("{mode}: {:?}", seen.events) };
+        // 100, and then at least half of 200, 400, 800 and 1,600 ms.
+        assert!(after >= Duration::from_millis(1_600), "{mode}: {after:?}");
+        stopped(consumer).await;
+    }
+}
+
+#[tokio::test]
+async fn the_next_probe_is_shown_and_not_made_before_its_time() {
+    let mock = cluster();
+    let all = [UNKNOWN; 40];
+    mock.fail_requests_of(SICK_BROKER, FETCH, &all);
+    let config =
+        config(&mock, "probes", &TOPICS, ModeRequest::Fair).property("fetch.error.backoff.ms", "300");
+    let mut consumer = Consumer::start(config).expect("start");
+    let mut seen = Seen::default();
+    let mut errors = 0;
+    let mut not_before = consumer.now();
+    let until = Instant::now() + Duration::from_secs(20);
+    while errors < 4 && Instant::now() < until {
+        seen.until(&mut consumer, |_, consumer| {
+            consumer.status().failing.first().is_some_and(|sick| sick.errors > errors)
+        })
+        .await;
+        let failing = consumer.status().failing;
+        let [sick] = &failing[..] else { panic!("one fails: {failing:?}") };
+        assert_eq!(all.len() - mock.failing_requests_of(SICK_BROKER, FETCH), sick.errors as usize);
+        // The first probe is librdkafka's own, by a clock that began when the fetch failed.
+        assert!(errors < 2 || consumer.now() >= not_before, "a fetch came before its time");
+        errors = sick.errors;
+        let next = sick.next_probe.expect("it is held back");
+        assert!(next > not_before && sick.since < next);
+        not_before = next;
+    }
+    assert_eq!(seen.errors.len(), 1, "{:?}", seen.errors);
+    stopped(consumer).await;
+}
+
+/// A partition at its end has nothing to deliver: that nothing more is heard of it is all it can say.
+#[tokio::test]
+async fn a_partition_without_records_is_released_when_its_fetches_no_longer_fail() {
+    let mock = Mock::with_brokers(2);
+    mock.create("sick", 1);
+    mock.lead("sick", 0, SICK_BROKER);
+    mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
+    let config =
+        config(&mock, "silent", &["sick"], ModeRequest::Fair).property("fetch.error.backoff.ms", "50");
+    let mut consumer = Consumer::start(config).expect("start");
+    let mut seen = Seen::default();
+    seen.until(&mut consumer, |seen, _| !seen.released().is_empty()).await;
+    // librdkafka says nothing of an error in the answer with which it reaches the end.
+    assert!(matches!(seen.released()[..], [("sick", Some(0), 1.., _)]), "{:?}", seen.events);
+    assert_eq!(consumer.status().failing, []);
+    stopped(consumer).await;
+}
+
+/// librdkafka remembers over rebalances that it was told to fetch nothing of a partition.
+#[tokio::test]
+async fn a_partition_that_was_held_back_when_it_was_given_away_is_fetched_when_it_comes_back() {
+    for mode in [ModeRequest::Single, ModeRequest::Fair] {
+        let mock = cluster();
+        let config =
+            config(&mock, &format!("given-{mode}"), &TOPICS, mode).property("fetch.error.backoff.ms", "200");
+        let mut first = Consumer::start(config.clone()).expect("start");
+        let mut seen = Seen::default();
+        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
+        seen.until(&mut first, |seen, consumer| {
+            seen.others_are_complete() && !consumer.status().failing.is_empty()
+        })
+        .await;
+        assert_eq!(first.status().failing.len(), 1, "{mode}");
+        let mut second = Consumer::start(config).expect("start");
+        let of_sick = |(topic, _): &(String, i32)| topic == "sick";
+        let given_away = |seen: &Seen| {
+            seen.events.iter().any(|event| {
+                matches!(event, ConsumerEvent::Revoked { partitions, .. } if partitions.iter().any(of_sick))
+            })
+        };
+        let until = Instant::now() + Duration::from_secs(10);
+        while !given_away(&seen) && Instant::now() < until {
+            // A probe that fails keeps it in quarantine.
+            let errors = 2 - mock.failing_requests_of(SICK_BROKER, FETCH).min(2);
+            mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2][..errors]);
+            let from = Instant::now();
+            seen.until(&mut first, |_, _| from.elapsed() > Duration::from_millis(20)).await;
+            second.get_many(Duration::from_millis(20), None).await.expect("poll");
+        }
+        assert!(given_away(&seen), "{mode}: {:?}", seen.events);
+        stopped(second).await;
+        seen.until(&mut first, |seen, consumer| {
+            seen.count("sick") >= SICK && consumer.status().failing.is_empty()
+        })
+        .await;
+        assert_complete(&seen.delivered, &[("sick", 0, SICK)]);
+        stopped(first).await;
+    }
+}
+
+/// What concerns a topic as a whole librdkafka tries again by itself.
+#[tokio::test]
+async fn a_topic_that_may_not_be_read_is_told_once_and_shown_until_it_may() {
+    for (mode, strategy) in [
+        (ModeRequest::Single, GroupStrategy::Classic),
+        (ModeRequest::Multi, GroupStrategy::Own),
+        (ModeRequest::Fair, GroupStrategy::Classic),
+    ] {
+        let mock = cluster();
+        mock.fail_topic("sick", Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        let config = config(&mock, &format!("forbidden-{mode}"), &TOPICS, mode)
+            .group_strategy(strategy)
+            .join_wait(Duration::from_secs(1))
+            .property("topic.metadata.refresh.interval.ms", "100");
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |seen, consumer| {
+            seen.others_are_complete() && !consumer.status().failing.is_empty()
+        })
+        .await;
+        let failing = consumer.status().failing;
+        let [sick] = &failing[..] else { panic!("{mode}: one fails: {failing:?}") };
+        let forbidden = "TOPIC_AUTHORIZATION_FAILED";
+        assert_eq!((sick.topic.as_str(), sick.partition, sick.code.as_str()), ("sick", None, forbidden));
+        assert_eq!((sick.next_probe, sick.fatal), (None, false), "{mode}");
+
+        mock.fail_topic("sick", Code::RD_KAFKA_RESP_ERR_NO_ERROR);
+        seen.until(&mut consumer, |seen, consumer| {
+            seen.count("sick") == SICK && consumer.status().failing.is_empty()
+        })
+        .await;
+        let expected = [("sick", 0, SICK), ("well-1", 0, WELL), ("well-2", 0, WELL)];
+        assert_complete(&seen.delivered, &expected);
+        assert_eq!(seen.errors, [(Some("sick".to_owned()), None, forbidden.to_owned())], "{mode}");
+        assert!(matches!(seen.released()[..], [("sick", None, _, _)]), "{mode}: {:?}", seen.events);
+        stopped(consumer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_handle_that_fails_for_good_takes_only_its_own_topic_with_it() {
+    // One that never joined, and one that owns its partition and has records to commit.
+    for request in [JOIN_GROUP, HEARTBEAT] {
+        let mock = cluster();
+        let config = config(&mock, &format!("fatal-{request}"), &TOPICS, ModeRequest::Multi)
+            .group_strategy(GroupStrategy::Own)
+            .join_wait(Duration::from_secs(60));
+        // Whoever asks first is told that somebody else has its name.
+        mock.fail_requests(request, Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 1);
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |_, consumer| !consumer.status().failing.is_empty()).await;
+        let failing = consumer.status().failing;
+        let [dead] = &failing[..] else { panic!("one fails: {failing:?}") };
+        assert_eq!((dead.fatal, dead.partition, dead.next_probe), (true, None, None));
+        assert_eq!(dead.code, "FENCED_INSTANCE_ID");
+
+        let others: Vec<&str> = TOPICS.into_iter().filter(|topic| *topic != dead.topic).collect();
+        others.iter().for_each(|topic| mock.produce(topic, 0, 5));
+        let produced = |topic: &str| if topic == "sick" { SICK + 5 } else { WELL + 5 };
+        seen.until(&mut consumer, |seen, _| others.iter().all(|topic| seen.count(topic) == produced(topic)))
+            .await;
+        for topic in &others {
+            assert_complete(&seen.delivered, &[(topic, 0, produced(topic))]);
+        }
+        let told: Vec<_> =
+            seen.errors.iter().filter(|(topic, ..)| topic.as_ref() == Some(&dead.topic)).collect();
+        assert_eq!(told.len(), 1, "{:?}", seen.errors);
+        assert_eq!(consumer.status().failing, failing, "it stays so");
+        // It can neither commit nor leave, and nobody waits for that.
+        let report = consumer.stop(Duration::from_secs(30)).await;
+        assert!(report.closed && report.took < Duration::from_secs(15), "{report:?}");
+    }
+}
