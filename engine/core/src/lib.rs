@@ -10,6 +10,7 @@
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
+//! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
 //! | how far behind | [`lag::PartitionLag`] |
 //! | when to try again | [`backoff::Backoff`] |
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod complete_input;
 pub mod first_fetch;
 pub mod lag;
 pub mod lane;
@@ -30,6 +32,7 @@ pub mod time;
 pub mod topology;
 
 pub use backoff::Backoff;
+pub use complete_input::{CompleteInput, NextRecord};
 pub use first_fetch::{Answer, FirstFetch, WatermarkBefore};
 pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
 pub use lane::{LaneConfig, LaneIndex, LaneState};
