@@ -46,7 +46,10 @@ pub mod metrics;
 mod status;
 mod topology;
 
-pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Receipt, Record, Records};
+pub use batch::{
+    Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,
+    Record, Records,
+};
 pub use config::{Config, GroupStrategy, ModeRequest};
 pub use consumer::{Consumer, LagByTopic, SeekTo};
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};

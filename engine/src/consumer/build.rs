@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
-use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution};
+use fairpoll_core::{CompleteInput, FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution};
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
@@ -48,10 +48,12 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
         poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
         first_fetch: FirstFetch::new(),
+        complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
         events: VecDeque::new(),
         errors: Vec::new(),
+        failing: vec![None; config.topics.len()],
         generation: 0,
         strays: 0,
         batches: BatchCount::default(),

@@ -7,7 +7,7 @@ use fairpoll_core::{LaneIndex, PartitionIndex};
 use tokio::{task, time};
 
 use crate::error::{SeekError, UnknownTopic};
-use crate::ffi::PartitionEntry;
+use crate::ffi::{Message, PartitionEntry};
 
 use super::Consumer;
 
@@ -95,6 +95,13 @@ impl Consumer {
                 .map(|(_, partition)| partition.entry.clone())
                 .collect();
             self.pause_in_client(handle, &entries, paused);
+            let of_topic = |message: &Message| message.topic() == Some(&self.topics[topic]);
+            if paused {
+                self.lanes[position].hold(of_topic);
+            } else {
+                self.lanes[position].release(of_topic);
+                self.poll.lane_ready(LaneIndex::from_position(position));
+            }
         } else if paused {
             self.poll.pause(LaneIndex::from_position(position));
         } else {
@@ -165,7 +172,9 @@ impl Consumer {
                 Ok(Ok(())) => {
                     // Not before it is certain: had it failed, what is delivered and not processed
                     // would be forgotten, and committed past. Nobody takes records meanwhile.
-                    self.partitions.get_mut(index).generation = self.offsets.sought(index, to.bound());
+                    let partition = self.partitions.get_mut(index);
+                    partition.generation = self.offsets.sought(index, to.bound());
+                    partition.reads_from = Some(to.bound());
                     self.lanes[lane].forget_ahead(|message| super::rebalance::is_of(message, &entry));
                     return Ok(());
                 }

@@ -61,10 +61,9 @@ impl Consumer {
             let generation = self.offsets.assigned(index, None);
             let partition = self.partitions.get_mut(index);
             (partition.generation, partition.fetched_at) = (Some(generation), at);
-            if self.topology.waits_for_first_fetch() {
-                let lane = LaneIndex::from_position(lane);
-                self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
-            }
+            partition.reads_from = None;
+            let lane = LaneIndex::from_position(lane);
+            self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
         }
         if let Err(message) = client.assign(&entries) {
             tracing::error!(%message, "librdkafka refused an assignment");
@@ -163,6 +162,7 @@ impl Consumer {
             lane,
             generation: None,
             fetched_at: Timestamp::ZERO,
+            reads_from: None,
         });
         let slots = &mut self.partitions.by_topic[topic];
         if slots.len() <= number {

@@ -159,9 +159,7 @@ fn a_call_waits_for_those_whose_record_should_come_and_no_longer_than_it_may() {
 
 #[test]
 fn a_call_waits_for_those_whose_record_should_come_catches_waiters_of_other_kinds() {
-    catches("WaitsForIdle", &looks(), |looks| {
-        waits_for_the_right_ones(looks, &mut WaitsForIdle::default())
-    });
+    catches("WaitsForIdle", &looks(), |looks| waits_for_the_right_ones(looks, &mut WaitsForIdle::default()));
     catches("NeverLearns", &looks(), |looks| waits_for_the_right_ones(looks, &mut NeverLearns::default()));
     catches("NeverWaits", &looks(), |looks| waits_for_the_right_ones(looks, &mut NeverWaits));
 }
