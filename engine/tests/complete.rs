@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use common::{Delivered, MODES, Mock, config, note, stopped};
+use common::{MODES, Mock, config, stopped};
 use fairpoll::{
     CompleteBatch, Consumer, ConsumerEvent, GroupStrategy, MissingReason, MissingTopic, ModeRequest,
 };
@@ -149,36 +149,6 @@ async fn one_queue_for_all_topics_is_looked_through_as_far_as_a_poll_may_take() 
     assert_eq!((counts(&input), input.is_complete()), (of(&[("few", 5)]), true));
     assert!(began.elapsed() < WAIT, "no waiting would have helped");
     drop(input);
-    stopped(consumer).await;
-}
-
-/// What was looked at has left the client, which would not deliver it again.
-#[tokio::test]
-async fn a_topic_that_is_paused_after_a_look_at_its_records_loses_none() {
-    let mock = Mock::filled(&[("a", 1, 30), ("b", 1, 30)]);
-    let config = config(&mock, "hold", &["a", "b"], ModeRequest::Single);
-    let mut consumer = Consumer::start(config).expect("start");
-    let began = Instant::now();
-    while consumer.consumers()["a"].queued < 60 {
-        assert!(began.elapsed() < WAIT);
-        // Looks at what there is, and is dropped.
-        let looks = consumer.get_complete(WAIT);
-        let _ = futures_util::FutureExt::now_or_never(looks).map(|input| {
-            panic!("more than a quota is needed to end the wait: {input:?}");
-        });
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    consumer.pause_topic("a").expect("known");
-    let mut all = Delivered::new();
-    for _ in 0..5 {
-        let batch = consumer.get_many(Duration::from_millis(40), None).await.expect("poll");
-        note(&batch, &mut all);
-        consumer.commit(&batch);
-    }
-    common::assert_complete(&all, &[("a", 0, 0), ("b", 0, 30)]);
-    consumer.resume_topic("a").expect("known");
-    all.extend(common::drain(&mut consumer, 30).await);
-    common::assert_complete(&all, &[("a", 0, 30), ("b", 0, 30)]);
     stopped(consumer).await;
 }
 

@@ -16,7 +16,7 @@ use super::Consumer;
 
 /// What a look at a topic found.
 #[derive(Debug, Clone)]
-struct Seen {
+pub(super) struct Seen {
     next: NextRecord,
     /// Why there is no record, should it stay so.
     reason: MissingReason,
@@ -95,7 +95,7 @@ impl Consumer {
     }
 
     /// What is known of each topic's next record, in the configuration's order.
-    fn look_at_topics(&mut self, now: Instant) -> Vec<Seen> {
+    pub(super) fn look_at_topics(&mut self, now: Instant) -> Vec<Seen> {
         let mut here = vec![false; self.topics.len()];
         let mut behind_others = vec![false; self.topics.len()];
         let mut errors = std::mem::take(&mut self.errors);
