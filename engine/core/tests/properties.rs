@@ -16,6 +16,8 @@ mod first_fetch;
 mod mode;
 #[path = "properties/offsets.rs"]
 mod offsets;
+#[path = "properties/priority.rs"]
+mod priority;
 #[path = "properties/quota.rs"]
 mod quota;
 #[path = "properties/reference.rs"]
