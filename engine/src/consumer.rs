@@ -4,6 +4,7 @@
 //! nothing on it blocks. It serves each handle's control queue, answers rebalances, takes from the
 //! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
+mod adapt;
 mod build;
 mod commit;
 mod complete;
@@ -63,6 +64,8 @@ pub struct Consumer {
     lanes: Vec<Lane>,
     partitions: Partitions,
     poll: PollMachine,
+    /// `None`: quotas are fixed.
+    adapting: Option<adapt::Adapting>,
     first_fetch: FirstFetch,
     complete_input: CompleteInput,
     offsets: OffsetTracker,
@@ -262,6 +265,7 @@ impl Consumer {
             }
         }
         self.retry_commits(now);
+        self.adapt_quotas(now);
         if let Some(fatal) = self.all_handles_failed() {
             return Err(fatal);
         }

@@ -50,7 +50,7 @@ pub use batch::{
     Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,
     Record, Records,
 };
-pub use config::{Config, GroupStrategy, ModeRequest};
+pub use config::{Config, GroupStrategy, ModeRequest, Quota};
 pub use consumer::{Consumer, LagByTopic, SeekTo};
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;

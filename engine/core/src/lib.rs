@@ -9,6 +9,7 @@
 //! |---|---|
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
+//! | how quotas follow lag | [`quota::LagProportional`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
 //! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
@@ -40,7 +41,7 @@ pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
 pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
-pub use quota::QuotaLedger;
+pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
 pub use topology::{HandleIndex, Topology};

@@ -12,6 +12,8 @@ mod complete_input;
 mod fairness;
 #[path = "properties/first_fetch.rs"]
 mod first_fetch;
+#[path = "properties/lag_proportional.rs"]
+mod lag_proportional;
 #[path = "properties/mode.rs"]
 mod mode;
 #[path = "properties/offsets.rs"]

@@ -99,12 +99,13 @@ impl Consumer {
         let mut here = vec![false; self.topics.len()];
         let mut behind_others = vec![false; self.topics.len()];
         let mut errors = std::mem::take(&mut self.errors);
+        let quanta: Vec<u32> = (0..self.lanes.len()).map(|lane| self.quantum(lane)).collect();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let plan = &self.topology.lanes[index];
             // A queue of one topic is known by its first record.
             let depth = match plan.topics.as_slice() {
                 [_] => 1,
-                _ => self.topology.shares[index].quantum() as usize,
+                _ => quanta[index] as usize,
             };
             let found = |topic: usize| here[topic] = true;
             let looked = lane.look(depth, &self.partitions, &self.topics, &mut errors, found);
