@@ -1,5 +1,6 @@
 //! What a poll returns.
 
+mod complete;
 mod record;
 
 use std::ops::Range;
@@ -9,6 +10,7 @@ use std::{fmt, slice};
 
 use crate::ffi::{Client, Message, MessageError};
 
+pub use complete::{CompleteBatch, MissingReason, MissingTopic};
 pub use record::{OwnedRecord, Receipt, Record};
 
 /// The records of one poll, grouped by partition.
@@ -143,6 +145,11 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    /// No record yet, and what failed before.
+    pub(crate) fn with_errors(errors: Vec<LaneError>) -> Self {
+        Self { errors, ..Self::default() }
+    }
+
     /// Notes that `messages[start..start + len]` are of this partition.
     pub(crate) fn add_run(
         &mut self,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use fairpoll_core::QuotaLimits;
+
 use crate::error::StartError;
 
 /// Configuration of a [`Consumer`](crate::Consumer).
@@ -26,6 +28,8 @@ pub struct Config {
     pub(crate) mode: Option<ModeRequest>,
     pub(crate) multi_consumer_mode: Option<bool>,
     pub(crate) max_poll_records: u32,
+    pub(crate) quota: Quota,
+    pub(crate) starvation_guard: u32,
     pub(crate) group_strategy: Option<GroupStrategy>,
     pub(crate) group_instance_id: Option<String>,
     pub(crate) join_wait: Duration,
@@ -38,6 +42,32 @@ pub struct Config {
 pub(crate) struct TopicConfig {
     pub(crate) name: String,
     pub(crate) weight: u32,
+    pub(crate) priority: u8,
+}
+
+impl TopicConfig {
+    fn new(name: String) -> Self {
+        Self { name, weight: 1, priority: 0 }
+    }
+}
+
+/// What a topic may have of a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Quota {
+    /// Always weight · [`max_poll_records`](Config::max_poll_records).
+    #[default]
+    Fixed,
+    /// In proportion to weight · lag while there is a backlog, so that topics with uneven backlogs are
+    /// drained together. The quotas of all topics together stay what they are with [`Self::Fixed`]. Lag is
+    /// what the client knows from its fetches; quotas change smoothly, within a second or two. In
+    /// `single` there is one quota, and nothing to divide.
+    LagProportional {
+        /// The least that a topic may have of a poll, records: at least 1, at most `max_poll_records`.
+        min: u32,
+        /// The most, records: at least the largest weight · `max_poll_records`.
+        max: u32,
+    },
 }
 
 pub use fairpoll_core::RequestedMode as ModeRequest;
@@ -86,6 +116,11 @@ const RESERVED: &[(&str, &str)] = &[
 const FETCH_DEFAULTS: &[(&str, &str)] =
     &[("queued.min.messages", "10000"), ("fetch.queue.backoff.ms", "10"), ("fetch.wait.max.ms", "50")];
 
+/// Long beside the two or three polls that topics of one priority wait for each other, and short beside
+/// what a person notices: at 5 ms of work per poll 10 polls are 50 ms. One starving topic costs the
+/// higher priorities at most every eleventh poll.
+const STARVATION_GUARD: u32 = 10;
+
 /// A fresh handle without committed offsets needs a little over 100 ms from its assignment to its
 /// first record, whatever the broker: librdkafka opens the connection to a partition's leader only
 /// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms. Where that
@@ -100,7 +135,7 @@ impl Config {
         group_id: impl Into<String>,
         topics: impl IntoIterator<Item = T>,
     ) -> Self {
-        let topics = topics.into_iter().map(|name| TopicConfig { name: name.into(), weight: 1 }).collect();
+        let topics = topics.into_iter().map(|name| TopicConfig::new(name.into())).collect();
         Self {
             bootstrap_servers: bootstrap_servers.into(),
             group_id: group_id.into(),
@@ -108,6 +143,8 @@ impl Config {
             mode: None,
             multi_consumer_mode: None,
             max_poll_records: 500,
+            quota: Quota::Fixed,
+            starvation_guard: STARVATION_GUARD,
             group_strategy: None,
             group_instance_id: None,
             join_wait: Duration::from_secs(5),
@@ -142,10 +179,45 @@ impl Config {
     pub fn weight(mut self, topic: &str, weight: u32) -> Self {
         match self.topics.iter_mut().find(|known| known.name == topic) {
             Some(known) => known.weight = weight,
-            // Kept, with a weight that `validate` refuses by name: builders cannot fail.
-            None => self.topics.push(TopicConfig { name: topic.to_owned(), weight: 0 }),
+            None => self.refuse_topic(topic),
         }
         self
+    }
+
+    /// Topics of a higher priority come first where a poll has a cap on its total (`max_records`): the
+    /// lower ones get what those leave of it, and now and then a quota of their own, see
+    /// [`Self::starvation_guard`]. Without such a cap every topic has its quota in every poll, whatever the
+    /// priorities; in `single` there is no order to influence. Default 0 for all; within a priority topics
+    /// share by weight. Unknown topics are refused at start.
+    #[must_use]
+    pub fn priority(mut self, topic: &str, priority: u8) -> Self {
+        match self.topics.iter_mut().find(|known| known.name == topic) {
+            Some(known) => known.priority = priority,
+            None => self.refuse_topic(topic),
+        }
+        self
+    }
+
+    /// A topic with records that got nothing in so many consecutive polls is served one quota ahead of all
+    /// priorities: one topic in a poll, and none in the next, so that the higher priorities keep every
+    /// other poll. No topic with records goes unserved for more than so many polls and two for each
+    /// topic. Default 10; at least 1. Of no effect while all priorities are equal: topics then take turns.
+    #[must_use]
+    pub fn starvation_guard(mut self, polls: u32) -> Self {
+        self.starvation_guard = polls;
+        self
+    }
+
+    /// What a topic may have of a poll. Default [`Quota::Fixed`].
+    #[must_use]
+    pub fn quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    /// Kept, with a weight that `validate` refuses by name: builders cannot fail.
+    fn refuse_topic(&mut self, topic: &str) {
+        self.topics.push(TopicConfig { weight: 0, ..TopicConfig::new(topic.to_owned()) });
     }
 
     /// How handles share the group.
@@ -243,6 +315,20 @@ impl Config {
                 return invalid(format!("topic {:?} is named twice", topic.name));
             }
         }
+        if self.starvation_guard == 0 {
+            return invalid("starvation_guard is 0 polls: with 1 a topic waits for one poll".to_owned());
+        }
+        if let Quota::LagProportional { min, max } = self.quota {
+            let heaviest = self.topics.iter().map(|topic| topic.weight).max().unwrap_or(1);
+            let most = heaviest.saturating_mul(self.max_poll_records);
+            if min == 0 || min > self.max_poll_records || max < most {
+                return invalid(format!(
+                    "lag_proportional from {min} to {max} does not hold the quotas it begins with: take a min \
+                     from 1 to max_poll_records ({}), and a max of at least {most}",
+                    self.max_poll_records
+                ));
+            }
+        }
         for (name, why) in RESERVED {
             if self.properties.contains_key(*name) {
                 return invalid(format!("the property {name} cannot be set: {why}"));
@@ -252,8 +338,19 @@ impl Config {
     }
 
     /// The quota of a lane of weight 1.
-    pub(crate) fn quota(&self) -> NonZeroU32 {
+    pub(crate) fn base_quota(&self) -> NonZeroU32 {
         NonZeroU32::new(self.max_poll_records).expect("validate refuses 0")
+    }
+
+    /// Floor and ceiling of quotas that are not fixed.
+    pub(crate) fn quota_limits(&self) -> Option<QuotaLimits> {
+        let Quota::LagProportional { min, max } = self.quota else { return None };
+        let limit = |records| NonZeroU32::new(records).expect("validate refuses 0");
+        Some(QuotaLimits { min: limit(min), max: limit(max) })
+    }
+
+    pub(crate) fn guard_polls(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.starvation_guard).expect("validate refuses 0")
     }
 
     /// Properties of a handle, before the group's own: fetch defaults, then the user's, then what

@@ -4,8 +4,10 @@
 //! nothing on it blocks. It serves each handle's control queue, answers rebalances, takes from the
 //! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
+mod adapt;
 mod build;
 mod commit;
+mod complete;
 mod exact_lag;
 mod flow;
 mod join;
@@ -24,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::{
-    Answer, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex, PollMachine, Timestamp,
-    Wakeup,
+    Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
+    PollMachine, Timestamp, Wakeup,
 };
 use tokio::time;
 
@@ -44,12 +46,13 @@ use self::rebalance::Revocation;
 
 /// A Kafka consumer of many topics.
 ///
-/// Who calls what: [`start`](Self::start) once; then, on one task, [`get_many`](Self::get_many) in
-/// a loop, at least every `max.poll.interval.ms`; [`mark_processed`](Self::mark_processed) or
+/// Who calls what: [`start`](Self::start) once; then, on one task, [`get_many`](Self::get_many) or
+/// [`get_complete`](Self::get_complete) in a loop, at least every `max.poll.interval.ms`;
+/// [`mark_processed`](Self::mark_processed) or
 /// [`commit`](Self::commit) when a batch's work is done; [`stop`](Self::stop) at the end. The other
 /// methods look without changing anything and may be called at any time.
 ///
-/// `get_many` is cancellation-safe: a dropped future loses no record. Dropping the consumer without
+/// Both are cancellation-safe: a dropped future loses no record. Dropping the consumer without
 /// `stop` neither commits nor leaves the group; it warns and does not block.
 #[derive(Debug)]
 pub struct Consumer {
@@ -62,7 +65,10 @@ pub struct Consumer {
     lanes: Vec<Lane>,
     partitions: Partitions,
     poll: PollMachine,
+    /// `None`: quotas are fixed.
+    adapting: Option<adapt::Adapting>,
     first_fetch: FirstFetch,
+    complete_input: CompleteInput,
     offsets: OffsetTracker,
     commits: commit::Commits,
     health: quarantine::Health,
@@ -123,6 +129,8 @@ struct Partition {
     fetched_at: Timestamp,
     /// Whether librdkafka was told to fetch nothing of it. It remembers that over rebalances.
     paused: bool,
+    /// Where reading goes on while nothing was delivered of it, as far as that is known.
+    reads_from: Option<i64>,
 }
 
 /// The dense number of a partition at this position.
@@ -204,8 +212,8 @@ impl Consumer {
         let mut next = self.last_tick + SAFETY_TICK;
         if let Some(until) = self.waits_for_joins(now) {
             next = next.min(until);
-        } else if let Some(Wakeup { at, .. }) = self.first_fetch.waiting(self.timestamp(now)) {
-            next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
+        } else if let Some(Wakeup { at, .. }) = self.first_fetch_wakeup(self.timestamp(now)) {
+            next = next.min(self.instant(at));
         }
         if let Some(at) = self.commits.next_retry() {
             next = next.min(at);
@@ -263,6 +271,7 @@ impl Consumer {
         }
         self.retry_commits(now);
         self.serve_quarantine(now);
+        self.adapt_quotas(now);
         if let Some(fatal) = self.all_handles_failed() {
             return Err(fatal);
         }
@@ -311,15 +320,16 @@ impl Consumer {
 
     /// Takes from the lanes what the poll machine grants. Does not block.
     fn take(&mut self, now: Instant, max_records: Option<u32>) -> BatchBuilder {
-        let mut batch = BatchBuilder::default();
-        batch.errors.append(&mut self.errors);
-        if self.waits_for_joins(now).is_some() {
-            return batch;
-        }
         let at = self.timestamp(now);
-        if self.waits_for_first_fetch(at) {
-            return batch;
+        if self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
+            return BatchBuilder::with_errors(std::mem::take(&mut self.errors));
         }
+        self.collect(at, max_records)
+    }
+
+    /// Takes from the lanes, whoever else may be worth waiting for.
+    fn collect(&mut self, at: Timestamp, max_records: Option<u32>) -> BatchBuilder {
+        let mut batch = BatchBuilder::with_errors(std::mem::take(&mut self.errors));
         // After the look at first fetches: what was seen there must be taken now.
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.take_wake() {
@@ -344,16 +354,29 @@ impl Consumer {
         batch
     }
 
+    /// When to look at first fetches again that a poll waits for.
+    fn first_fetch_wakeup(&mut self, now: Timestamp) -> Option<Wakeup> {
+        if !self.topology.waits_for_first_fetch() {
+            return None;
+        }
+        self.first_fetch.waiting(now)
+    }
+
     /// Whether some newly assigned lane's first fetch is still out. Such a lane is *unknown*, not
     /// empty: on a fast broker the deep topics' first fetch comes tens of polls before the others'.
     fn waits_for_first_fetch(&mut self, now: Timestamp) -> bool {
-        if self.first_fetch.waiting(now).is_none() {
-            return false;
-        }
+        self.topology.waits_for_first_fetch() && self.look_at_first_fetches(now).is_some()
+    }
+
+    /// Looks which first fetches have come back, and says when to look again.
+    fn look_at_first_fetches(&mut self, now: Timestamp) -> Option<Wakeup> {
+        self.first_fetch.waiting(now)?;
         let unknown: Vec<PartitionIndex> = self.first_fetch.unknown().collect();
         for index in unknown {
             let partition = self.partitions.get(index);
-            if self.lanes[partition.lane].has_records() {
+            // A record in a lane that topics share tells nothing of the others.
+            let alone = self.topology.lanes[partition.lane].topics.len() == 1;
+            if alone && self.lanes[partition.lane].has_records() {
                 self.poll.lane_ready(LaneIndex::from_position(partition.lane));
                 self.first_fetch.delivered(index);
                 continue;
@@ -362,9 +385,11 @@ impl Consumer {
             if let Some((start, end)) = client.and_then(|client| client.cached_watermarks(&partition.entry)) {
                 let answer = if end > start { Answer::Records } else { Answer::Empty };
                 self.first_fetch.fetch_answered(now, index, answer);
+                // Should nothing come of it: there is nothing up to here.
+                self.partitions.get_mut(index).reads_from.get_or_insert(end);
             }
         }
-        self.first_fetch.waiting(now).is_some()
+        self.first_fetch.waiting(now)
     }
 
     /// What happened besides records since the last call. Bounded: the oldest are dropped when
@@ -428,6 +453,10 @@ impl Consumer {
 
     fn timestamp(&self, at: Instant) -> Timestamp {
         between(self.epoch, at)
+    }
+
+    fn instant(&self, at: Timestamp) -> Instant {
+        self.epoch + Duration::from_nanos(at.as_nanos())
     }
 }
 

@@ -47,8 +47,11 @@ pub mod metrics;
 mod status;
 mod topology;
 
-pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Receipt, Record, Records};
-pub use config::{Config, GroupStrategy, ModeRequest};
+pub use batch::{
+    Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,
+    Record, Records,
+};
+pub use config::{Config, GroupStrategy, ModeRequest, Quota};
 pub use consumer::{Consumer, LagByTopic, SeekTo};
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;

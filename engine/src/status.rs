@@ -86,6 +86,8 @@ pub struct ConsumerInfo {
     pub partitions: Vec<i32>,
     /// Records that are fetched and wait in the topic's lane (in `single`: in the one lane).
     pub queued: usize,
+    /// Records that the topic may have of a poll now (in `single`: all topics together).
+    pub quota: u32,
 }
 
 /// What a stop did, and what it could not do in time.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use fairpoll_core::{LaneConfig, Resolution, topology};
 
-use crate::config::{Config, GroupStrategy};
+use crate::config::{Config, GroupStrategy, TopicConfig};
 
 /// Handles and lanes of a consumer.
 #[derive(Debug, Clone)]
@@ -70,11 +70,13 @@ impl Topology {
             handles[handle].topics.push(topic);
             lanes[lane.position()].topics.push(topic);
         }
-        let weights = config
-            .topics
-            .iter()
-            .map(|topic| NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0"));
-        Self { resolution, handles, lanes, shares: plan.lane_configs(config.quota(), weights) }
+        let of_topic = |topic: &TopicConfig| LaneConfig {
+            weight: NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0"),
+            quota: config.base_quota(),
+            priority: topic.priority,
+        };
+        let shares = plan.lane_configs(config.base_quota(), config.topics.iter().map(of_topic));
+        Self { resolution, handles, lanes, shares }
     }
 
     /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is

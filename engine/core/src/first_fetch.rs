@@ -165,6 +165,12 @@ impl FirstFetch {
         self.unknown.iter().map(|(partition, _)| partition)
     }
 
+    /// Whether the partition is unknown.
+    #[must_use]
+    pub fn is_unknown(&self, partition: PartitionIndex) -> bool {
+        self.unknown.get(partition).is_some()
+    }
+
     /// Lanes with an unknown partition, for diagnosis; once per such partition.
     pub fn unknown_lanes(&self) -> impl Iterator<Item = LaneIndex> {
         self.unknown.iter().map(|(_, entry)| entry.lane)

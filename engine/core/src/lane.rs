@@ -41,13 +41,15 @@ pub struct LaneConfig {
     pub weight: NonZeroU32,
     /// Records per poll at weight 1: `max_poll_records`.
     pub quota: NonZeroU32,
+    /// Lanes of a higher one come first, under a policy that knows priorities.
+    pub priority: u8,
 }
 
 impl LaneConfig {
-    /// Weight 1.
+    /// Weight 1, priority 0.
     #[must_use]
     pub const fn with_quota(quota: NonZeroU32) -> Self {
-        Self { weight: NonZeroU32::MIN, quota }
+        Self { weight: NonZeroU32::MIN, quota, priority: 0 }
     }
 
     /// The most records that the lane may have of one poll, and what it gets when its turn comes:
@@ -78,6 +80,7 @@ mod tests {
         let of = |weight, quota| LaneConfig {
             weight: NonZeroU32::new(weight).unwrap(),
             quota: NonZeroU32::new(quota).unwrap(),
+            priority: 0,
         };
         assert_eq!(of(3, 500).quantum(), 1_500);
         assert_eq!(of(u32::MAX, 2).quantum(), u32::MAX);

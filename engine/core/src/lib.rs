@@ -9,7 +9,9 @@
 //! |---|---|
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
+//! | how quotas follow lag | [`quota::LagProportional`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
+//! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
 //! | how far behind | [`lag::PartitionLag`] |
 //! | when to try again | [`backoff::Backoff`] |
@@ -18,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod complete_input;
 pub mod first_fetch;
 pub mod lag;
 pub mod lane;
@@ -32,6 +35,7 @@ pub mod time;
 pub mod topology;
 
 pub use backoff::Backoff;
+pub use complete_input::{CompleteInput, NextRecord};
 pub use first_fetch::{Answer, FirstFetch, WatermarkBefore};
 pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
 pub use lane::{LaneConfig, LaneIndex, LaneState};
@@ -40,7 +44,7 @@ pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracke
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
 pub use quarantine::Quarantine;
-pub use quota::QuotaLedger;
+pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
 pub use topology::{HandleIndex, Topology};

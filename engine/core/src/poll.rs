@@ -1,5 +1,6 @@
 //! One poll: grants in scheduler order until the cap is reached or nobody may take more.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::lane::{LaneConfig, LaneIndex, LaneState};
@@ -82,10 +83,11 @@ pub struct PollSummary {
 /// - [`begin`](Self::begin), pairs of [`next_grant`](Self::next_grant) and
 ///   [`settle`](Self::settle), [`end`](Self::end): in this order, once each per poll. A poll may
 ///   end early, with grants not asked for; the next one resumes where it stopped.
+/// - [`set_quantum`](Self::set_quantum): between polls.
 /// - [`next_wakeup`](Self::next_wakeup): between polls; changes nothing.
 ///
 /// # What holds
-/// A poll grants a lane at most its quantum ([`LaneConfig::quantum`]), all lanes together at most
+/// A poll grants a lane at most its quantum ([`LaneConfig::quantum`], or what was set since), all lanes together at most
 /// the budget, and nothing to a lane that ran empty in it. It stops short of the budget only when
 /// every lane that was ready had its quantum or ran empty. What a lane did not take is granted to
 /// others. Calls out of order are defects of the caller and panic.
@@ -150,6 +152,16 @@ impl PollMachine {
     /// The lane takes part again; if it was ready it still is.
     pub fn resume(&mut self, lane: LaneIndex) {
         self.scheduler.resume(lane);
+    }
+
+    /// From the next poll on the lane gets so many records of a poll, and at its turn:
+    /// [`LaneConfig::quantum`] as it would be now.
+    ///
+    /// # Panics
+    /// Within a poll: what is granted already would not add up.
+    pub fn set_quantum(&mut self, lane: LaneIndex, records: NonZeroU32) {
+        assert!(self.running.is_none(), "a quantum was changed while a poll runs");
+        self.scheduler.set_quantum(lane, records);
     }
 
     /// What is known of the lane.

@@ -1,4 +1,8 @@
-//! A quota as a ledger: what is granted and what is left always add up.
+//! A quota as a ledger: what is granted and what is left always add up. And what quotas may follow.
+
+mod lag_proportional;
+
+pub use lag_proportional::{LagProportional, OBSERVE_EVERY, QuotaLimits, STALE, TIME_CONSTANT};
 
 /// Keeps `granted + available == capacity`, asserted at entry and exit of every public method: a
 /// quota that leaks or multiplies is a defect of ours, and limping on would hide it.

@@ -5,9 +5,13 @@
 
 mod deficit_round_robin;
 mod first_come;
+mod priority_with_guard;
+
+use std::num::NonZeroU32;
 
 use deficit_round_robin::DeficitRoundRobin;
 use first_come::FirstComeFirstServed;
+use priority_with_guard::PriorityWithGuard;
 
 use crate::lane::{LaneConfig, LaneIndex, LaneState};
 
@@ -19,6 +23,14 @@ pub enum Policy {
     /// robin" (1996); the visit of new lanes after RFC 8290 (FQ-CoDel), section 4.2.
     #[default]
     DeficitRoundRobin,
+    /// Under a budget, lanes of a higher priority first ([`LaneConfig::priority`]), by deficit round
+    /// robin among those of the same; a lane with records that got nothing in so many consecutive polls
+    /// is served one quantum ahead of everything. Where all priorities are equal it is
+    /// [`Self::DeficitRoundRobin`], grant by grant.
+    PriorityWithGuard {
+        /// Polls.
+        guard_polls: NonZeroU32,
+    },
     /// `single`'s order: the lane that became ready first is emptied first, and the whole poll has
     /// one cap, the largest quantum. Exists to prove that the gates notice.
     FirstComeFirstServed,
@@ -26,7 +38,7 @@ pub enum Policy {
 
 /// The calls of a policy. Order: within a poll `begin_poll`, then pairs of `offer` and `settle`,
 /// then `end_poll`; `ready`, `pause`, `resume` and `add_lane` at any time, the first three
-/// idempotent.
+/// idempotent; `set_quantum` between polls.
 trait Schedule {
     /// A new lane at the end of the list, empty.
     fn add_lane(&mut self, config: LaneConfig);
@@ -36,6 +48,8 @@ trait Schedule {
     fn pause(&mut self, lane: LaneIndex);
     /// The lane takes part again.
     fn resume(&mut self, lane: LaneIndex);
+    /// Another quantum; between polls only. An interrupted visit goes on with no more than it.
+    fn set_quantum(&mut self, lane: LaneIndex, quantum: NonZeroU32);
     /// What is known of the lane.
     fn state(&self, lane: LaneIndex) -> LaneState;
     /// Lanes that are ready and not paused.
@@ -57,6 +71,7 @@ trait Schedule {
 #[derive(Debug, Clone)]
 pub(crate) enum Scheduler {
     DeficitRoundRobin(DeficitRoundRobin),
+    PriorityWithGuard(PriorityWithGuard),
     FirstComeFirstServed(FirstComeFirstServed),
 }
 
@@ -64,6 +79,7 @@ macro_rules! delegate {
     ($self:ident, $policy:ident => $call:expr) => {
         match $self {
             Scheduler::DeficitRoundRobin($policy) => $call,
+            Scheduler::PriorityWithGuard($policy) => $call,
             Scheduler::FirstComeFirstServed($policy) => $call,
         }
     };
@@ -73,6 +89,9 @@ impl Scheduler {
     pub(crate) fn new(policy: Policy) -> Self {
         match policy {
             Policy::DeficitRoundRobin => Self::DeficitRoundRobin(DeficitRoundRobin::default()),
+            Policy::PriorityWithGuard { guard_polls } => {
+                Self::PriorityWithGuard(PriorityWithGuard::new(guard_polls))
+            }
             Policy::FirstComeFirstServed => Self::FirstComeFirstServed(FirstComeFirstServed::default()),
         }
     }
@@ -91,6 +110,10 @@ impl Scheduler {
 
     pub(crate) fn resume(&mut self, lane: LaneIndex) {
         delegate!(self, policy => policy.resume(lane));
+    }
+
+    pub(crate) fn set_quantum(&mut self, lane: LaneIndex, quantum: NonZeroU32) {
+        delegate!(self, policy => policy.set_quantum(lane, quantum));
     }
 
     pub(crate) fn state(&self, lane: LaneIndex) -> LaneState {
@@ -122,7 +145,7 @@ impl Scheduler {
     }
 }
 
-/// What both policies must know of a lane's queue.
+/// What every policy must know of a lane's queue.
 #[derive(Debug, Clone, Default)]
 struct Readiness {
     ready: bool,

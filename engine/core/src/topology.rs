@@ -52,17 +52,18 @@ impl Topology {
         if self.handles == 1 { HandleIndex(0) } else { HandleIndex(lane.0) }
     }
 
-    /// What the lanes are entitled to. `weights`: of the topics, in their order; a lane that several
-    /// topics share has weight 1, because within it there is no order to influence.
+    /// What the lanes are entitled to. `topics`: what each would be with a lane of its own, in their
+    /// order; a lane that several topics share has the plain quota, because within it there is no
+    /// order to influence.
     pub fn lane_configs(
         &self,
         quota: NonZeroU32,
-        weights: impl IntoIterator<Item = NonZeroU32>,
+        topics: impl IntoIterator<Item = LaneConfig>,
     ) -> Vec<LaneConfig> {
         if self.lanes == 1 {
             return vec![LaneConfig::with_quota(quota)];
         }
-        weights.into_iter().map(|weight| LaneConfig { weight, quota }).collect()
+        topics.into_iter().collect()
     }
 }
 
@@ -97,7 +98,9 @@ mod tests {
     fn the_one_lane_of_single_keeps_the_plain_cap_whatever_the_weights() {
         let of = |value| NonZeroU32::new(value).unwrap();
         let quanta = |mode| {
-            let configs = Topology::of(mode, 2).lane_configs(of(500), [of(1), of(3)]);
+            let topics =
+                [1, 3].map(|weight| LaneConfig { weight: of(weight), ..LaneConfig::with_quota(of(500)) });
+            let configs = Topology::of(mode, 2).lane_configs(of(500), topics);
             configs.iter().map(LaneConfig::quantum).collect::<Vec<_>>()
         };
         assert_eq!(quanta(Mode::Single), [500]);

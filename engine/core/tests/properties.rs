@@ -6,14 +6,20 @@
 //! a seeded defect and demands that it is noticed. Cases that once failed are kept in
 //! `properties.regressions` and tried first.
 
+#[path = "properties/complete_input.rs"]
+mod complete_input;
 #[path = "properties/fairness.rs"]
 mod fairness;
 #[path = "properties/first_fetch.rs"]
 mod first_fetch;
+#[path = "properties/lag_proportional.rs"]
+mod lag_proportional;
 #[path = "properties/mode.rs"]
 mod mode;
 #[path = "properties/offsets.rs"]
 mod offsets;
+#[path = "properties/priority.rs"]
+mod priority;
 #[path = "properties/quarantine.rs"]
 mod quarantine;
 #[path = "properties/quota.rs"]

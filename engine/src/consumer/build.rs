@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
-use fairpoll_core::{FirstFetch, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution};
+use fairpoll_core::{
+    CompleteInput, FirstFetch, LagProportional, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution,
+};
 use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
@@ -15,6 +17,7 @@ use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::metrics::Meters;
 use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
+use super::adapt::Adapting;
 use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
@@ -57,8 +60,10 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         topics,
         paused: vec![false; config.topics.len()],
         partitions: Partitions { all: Vec::new(), by_topic: vec![Vec::new(); config.topics.len()] },
-        poll: PollMachine::new(topology.shares.iter().copied(), Policy::DeficitRoundRobin),
+        poll: PollMachine::new(topology.shares.iter().copied(), policy(&config)),
+        adapting: adapting(&config, &topology),
         first_fetch: FirstFetch::new(),
+        complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
         health: Health::new(&config),
@@ -81,6 +86,17 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     // The one stable, greppable line that says what runs.
     tracing::info!(librdkafka = librdkafka_version(), "fairpoll started: {}", consumer.status());
     Ok(consumer)
+}
+
+/// Where all priorities are equal it is deficit round robin.
+fn policy(config: &Config) -> Policy {
+    Policy::PriorityWithGuard { guard_polls: config.guard_polls() }
+}
+
+/// The quota machine, where quotas are not fixed.
+fn adapting(config: &Config, topology: &Topology) -> Option<Adapting> {
+    let limits = config.quota_limits()?;
+    Some(Adapting::new(LagProportional::new(limits, topology.shares.iter().copied())))
 }
 
 /// What a librdkafka client needs, as measured against one broker: two connections (bootstrap and

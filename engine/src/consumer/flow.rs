@@ -7,6 +7,7 @@ use fairpoll_core::{LaneIndex, PartitionIndex};
 use tokio::{task, time};
 
 use crate::error::{SeekError, UnknownTopic};
+use crate::ffi::Message;
 use crate::topology::LanePlan;
 
 use super::Consumer;
@@ -98,6 +99,13 @@ impl Consumer {
             // What is not fetched cannot fail, and what is fetched again may work.
             indexes.iter().for_each(|&index| self.begins_anew(at, index));
             self.pause_in_client(handle, &indexes, paused);
+            let of_topic = |message: &Message| message.topic() == Some(&self.topics[topic]);
+            if paused {
+                self.lanes[position].hold(of_topic);
+            } else {
+                self.lanes[position].release(of_topic);
+                self.poll.lane_ready(LaneIndex::from_position(position));
+            }
         } else if paused {
             self.poll.pause(LaneIndex::from_position(position));
         } else {
@@ -178,7 +186,9 @@ impl Consumer {
                 Ok(Ok(())) => {
                     // Not before it is certain: had it failed, what is delivered and not processed
                     // would be forgotten, and committed past. Nobody takes records meanwhile.
-                    self.partitions.get_mut(index).generation = self.offsets.sought(index, to.bound());
+                    let partition = self.partitions.get_mut(index);
+                    partition.generation = self.offsets.sought(index, to.bound());
+                    partition.reads_from = Some(to.bound());
                     self.lanes[lane].forget_ahead(|message| super::rebalance::is_of(message, &entry));
                     self.begins_anew(self.now(), index);
                     return Ok(());

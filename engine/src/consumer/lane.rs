@@ -9,21 +9,24 @@ use crate::batch::{BatchBuilder, PartitionFailure};
 use crate::ffi::{Client, LaneQueue, Message, PartitionEntry, Wake};
 
 use super::Partitions;
+use super::rebalance::is_of;
 
 /// One FIFO of fetched records.
 #[derive(Debug)]
 pub(super) struct Lane {
     queue: LaneQueue,
     /// Records that left librdkafka already and are older than what the queue holds, so they go
-    /// first: strays from the control queue, and what [`Self::has_records`] looked at.
+    /// first: strays from the control queue, and what was looked at.
     ahead: VecDeque<Message>,
+    /// What was looked at of topics that are paused now, in a lane that they share.
+    held: VecDeque<Message>,
     /// The configuration's topics that it carries.
     topics: Vec<usize>,
 }
 
 impl Lane {
     pub(super) fn new(client: &Arc<Client>, wake: &Arc<Wake>, topics: Vec<usize>) -> Self {
-        Self { queue: LaneQueue::new(client, wake), ahead: VecDeque::new(), topics }
+        Self { queue: LaneQueue::new(client, wake), ahead: VecDeque::new(), held: VecDeque::new(), topics }
     }
 
     pub(super) fn queue(&self) -> &LaneQueue {
@@ -48,9 +51,95 @@ impl Lane {
         !self.ahead.is_empty()
     }
 
+    /// Looks at the next `most` records without taking them out of the lane, names the topic of each
+    /// and returns how many there are. What is looked at leaves the queue for [`Self::ahead`], so it is
+    /// the next to be taken, whoever takes; errors are moved to `batch` on the way.
+    pub(super) fn look(
+        &mut self,
+        most: usize,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+        batch: &mut BatchBuilder,
+        mut found: impl FnMut(usize),
+    ) -> usize {
+        let mut looked = 0;
+        loop {
+            while let Some(message) = self.ahead.get(looked).filter(|_| looked < most) {
+                if message.is_error() {
+                    self.move_error_out(looked, partitions, names, batch);
+                } else if let Some((topic, ..)) = self.identify(message, partitions, names) {
+                    found(topic);
+                    looked += 1;
+                } else {
+                    // Its assignment ended: whoever owns it now gets this record.
+                    self.ahead.remove(looked);
+                }
+            }
+            if looked == most || self.queue.len() == 0 {
+                return looked;
+            }
+            let mut more = Vec::new();
+            if self.queue.take(most - looked, &mut more) == 0 {
+                return looked;
+            }
+            self.ahead.extend(more);
+        }
+    }
+
+    /// A failed fetch is taken up again where it failed, as in [`Self::move_errors_out`]. The seek
+    /// outdates at once what the queue holds of the partition; what is kept of it goes with it.
+    fn move_error_out(
+        &mut self,
+        position: usize,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+        batch: &mut BatchBuilder,
+    ) {
+        let Some(message) = self.ahead.remove(position) else { return };
+        let failed_fetch = message.failed_fetch();
+        let of_fetch = failed_fetch.is_some();
+        if let Some((entry, offset)) = failed_fetch {
+            let later = self.ahead.split_off(position);
+            self.ahead.extend(later.into_iter().filter(|message| !is_of(message, &entry)));
+            self.queue.client().seek(&[(entry, offset)]);
+        }
+        self.sort_error(&message, of_fetch, partitions, names, batch);
+    }
+
+    /// An error of a partition that is owned is one to be judged; any other is told as it is.
+    fn sort_error(
+        &self,
+        message: &Message,
+        of_fetch: bool,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+        batch: &mut BatchBuilder,
+    ) {
+        let error = message.error().into();
+        match self.identify(message, partitions, names) {
+            Some((_, index, _)) => batch.failures.push(PartitionFailure { index, of_fetch, error }),
+            None => batch.errors.push(error),
+        }
+    }
+
+    /// Keeps back what was looked at of a topic that is paused. The client goes on behind it.
+    pub(super) fn hold(&mut self, of: impl Fn(&Message) -> bool) {
+        let (mut held, ahead): (VecDeque<Message>, _) = self.ahead.drain(..).partition(of);
+        self.ahead = ahead;
+        self.held.append(&mut held);
+    }
+
+    /// The topic is not paused any more: what was kept back goes first.
+    pub(super) fn release(&mut self, of: impl Fn(&Message) -> bool) {
+        let (mut released, held): (VecDeque<Message>, _) = self.held.drain(..).partition(of);
+        self.held = held;
+        released.append(&mut self.ahead);
+        self.ahead = released;
+    }
+
     /// Fetched records that wait, and a few control operations.
     pub(super) fn queued(&self) -> usize {
-        self.ahead.len() + self.queue.len()
+        self.held.len() + self.ahead.len() + self.queue.len()
     }
 
     /// A record that came past the queue.
@@ -62,6 +151,7 @@ impl Lane {
     /// librdkafka does the same for what is in the queue.
     pub(super) fn forget_ahead(&mut self, gone: impl Fn(&Message) -> bool) {
         self.ahead.retain(|message| !gone(message));
+        self.held.retain(|message| !gone(message));
     }
 
     /// Moves up to `most` messages into the batch and returns how many left the lane, errors
@@ -146,11 +236,7 @@ impl Lane {
                 let failed_fetch = message.failed_fetch();
                 let of_fetch = failed_fetch.is_some();
                 failed.extend(failed_fetch.filter(|_| !again(&failed)));
-                let error = message.error().into();
-                match self.identify(&message, partitions, names) {
-                    Some((_, index, _)) => batch.failures.push(PartitionFailure { index, of_fetch, error }),
-                    None => batch.errors.push(error),
-                }
+                self.sort_error(&message, of_fetch, partitions, names, batch);
             } else if !again(&failed) {
                 batch.messages.push(message);
             }

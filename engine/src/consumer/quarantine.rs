@@ -268,6 +268,16 @@ impl Consumer {
         }
     }
 
+    /// The newest code of a topic that fails, or of one of its partitions.
+    pub(super) fn failure_code(&self, topic: usize) -> Option<&str> {
+        if let Some(failure) = &self.health.topics[topic] {
+            return Some(&failure.episode.code);
+        }
+        let of_topic = |index: PartitionIndex| self.partitions.get(index).topic == topic;
+        let mut failing = self.health.partitions.failing();
+        failing.find(|(index, ..)| of_topic(*index)).map(|(_, episode, _)| episode.code.as_str())
+    }
+
     /// Who fails now: by topic, what concerns it as a whole first.
     pub(super) fn failing(&self) -> Vec<Failing> {
         let mut all: Vec<(usize, Failing)> = Vec::new();

@@ -62,13 +62,12 @@ impl Consumer {
             let generation = self.offsets.assigned(index, None);
             let partition = self.partitions.get_mut(index);
             (partition.generation, partition.fetched_at) = (Some(generation), at);
+            partition.reads_from = None;
             let topic = partition.topic;
             self.topic_works(at, topic);
             indexes.push(index);
-            if self.topology.waits_for_first_fetch() {
-                let lane = LaneIndex::from_position(lane);
-                self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
-            }
+            let lane = LaneIndex::from_position(lane);
+            self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
         }
         self.set_paused_of(handle, &indexes, false);
         if let Err(message) = client.assign(&entries) {
@@ -170,6 +169,7 @@ impl Consumer {
             generation: None,
             fetched_at: Timestamp::ZERO,
             paused: false,
+            reads_from: None,
         });
         let slots = &mut self.partitions.by_topic[topic];
         if slots.len() <= number {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairpoll_core::{Committed, Sample};
-
-use fairpoll_core::PartitionLag;
+use fairpoll_core::{Committed, PartitionIndex, PartitionLag, Sample};
 
 use crate::status::{ConsumerInfo, Status};
 
@@ -48,6 +46,7 @@ impl Consumer {
                     group_id: handle.plan.group_id.clone(),
                     partitions,
                     queued,
+                    quota: lane.map_or(0, |lane| self.quantum(lane)),
                 };
                 all.insert(self.topics[topic].to_string(), info);
             }
@@ -61,23 +60,28 @@ impl Consumer {
     pub fn lag_info(&self) -> BTreeMap<String, BTreeMap<i32, PartitionLag>> {
         let mut all: BTreeMap<String, BTreeMap<i32, PartitionLag>> = BTreeMap::new();
         for (index, partition) in self.partitions.assigned() {
-            let client = self.handles[partition.handle].client.as_ref();
-            let watermarks = client.and_then(|client| client.cached_watermarks(&partition.entry));
-            let now = self.now();
-            let cached = |offset| Sample { offset, at: partition.fetched_at };
-            let sample = |offset| Sample { offset, at: now };
-            let lag = PartitionLag {
-                log_start: watermarks.map(|(start, _)| cached(start)),
-                end: watermarks.map(|(_, end)| cached(end)),
-                position: self.offsets.position(index).map(sample),
-                committed: match self.offsets.last_committed(index) {
-                    Some(offset) => Committed::At(sample(offset)),
-                    None => Committed::NotAsked,
-                },
-            };
+            let lag = self.cached_lag(index);
             let topic = self.topics[partition.topic].to_string();
             all.entry(topic).or_default().insert(partition.entry.partition, lag);
         }
         all
+    }
+
+    pub(super) fn cached_lag(&self, index: PartitionIndex) -> PartitionLag {
+        let partition = self.partitions.get(index);
+        let client = self.handles[partition.handle].client.as_ref();
+        let watermarks = client.and_then(|client| client.cached_watermarks(&partition.entry));
+        let now = self.now();
+        let cached = |offset| Sample { offset, at: partition.fetched_at };
+        let sample = |offset| Sample { offset, at: now };
+        PartitionLag {
+            log_start: watermarks.map(|(start, _)| cached(start)),
+            end: watermarks.map(|(_, end)| cached(end)),
+            position: self.offsets.position(index).map(sample),
+            committed: match self.offsets.last_committed(index) {
+                Some(offset) => Committed::At(sample(offset)),
+                None => Committed::NotAsked,
+            },
+        }
     }
 }

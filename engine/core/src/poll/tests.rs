@@ -138,3 +138,26 @@ fn taking_more_than_granted_is_a_defect() {
     let grant = machine.next_grant().unwrap();
     machine.settle(grant, 11, Cost::default());
 }
+
+#[test]
+fn another_quantum_holds_from_the_next_poll_on_and_for_an_interrupted_visit() {
+    for policy in
+        [Policy::DeficitRoundRobin, Policy::PriorityWithGuard { guard_polls: NonZeroU32::new(10).unwrap() }]
+    {
+        let mut machine = machine(2, 10, policy);
+        let mut queued = [100, 100];
+        assert_eq!(poll(&mut machine, Some(4), &mut queued).1, [(0, 4)]);
+        machine.set_quantum(LaneIndex(0), NonZeroU32::new(3).unwrap());
+        machine.set_quantum(LaneIndex(1), NonZeroU32::new(15).unwrap());
+        assert_eq!(poll(&mut machine, None, &mut queued).1, [(0, 3), (1, 15)], "3 are left of the visit");
+        assert_eq!(poll(&mut machine, None, &mut queued).1, [(0, 3), (1, 15)]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "while a poll runs")]
+fn another_quantum_within_a_poll_is_a_defect() {
+    let mut machine = machine(1, 10, Policy::DeficitRoundRobin);
+    machine.begin(NOW, None);
+    machine.set_quantum(LaneIndex(0), NonZeroU32::MIN);
+}

@@ -1,6 +1,7 @@
 //! Deficit round robin with a visit of new lanes first.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use super::{Readiness, Schedule};
 use crate::lane::{LaneConfig, LaneIndex, LaneState};
@@ -32,6 +33,8 @@ pub(crate) struct DeficitRoundRobin {
     ready_count: u32,
     poll: u64,
     in_poll: bool,
+    /// The lane that is being served ahead of its turn.
+    ahead: Option<LaneIndex>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +50,8 @@ struct Lane {
     seen_in_poll: u64,
     ran_empty: bool,
     is_queued: bool,
+    /// The last poll in which it was served ahead of its turn, until its turn came.
+    ahead_in_poll: u64,
 }
 
 impl DeficitRoundRobin {
@@ -75,6 +80,55 @@ impl DeficitRoundRobin {
         self.lane(lane).deficit = 0;
         self.current = None;
         self.ring.push_back(lane);
+    }
+
+    /// The lane's turn begins, or its next one in a poll: its quota is whole in a new poll.
+    fn enter_poll(&mut self, lane: LaneIndex) -> &mut Lane {
+        let poll = self.poll;
+        let entry = self.lane(lane);
+        if entry.seen_in_poll != poll {
+            entry.seen_in_poll = poll;
+            entry.ran_empty = false;
+            entry.quota.refill();
+        }
+        entry
+    }
+
+    /// Up to one quantum for a lane that is ready, whosever turn it is; settled like any offer. The
+    /// lane keeps its place in the ring, and when that comes to the front in the same poll it is the
+    /// next one's turn. A visit of the lane that was interrupted goes on instead.
+    pub(super) fn offer_ahead_of_turn(&mut self, lane: LaneIndex, available: u32) -> Option<u32> {
+        if self.current == Some(lane) {
+            return self.offer(available).map(|(_, offered)| offered);
+        }
+        let poll = self.poll;
+        let entry = self.enter_poll(lane);
+        if entry.ran_empty || entry.quota.available() == 0 {
+            return None;
+        }
+        let offered = entry.quantum.min(available);
+        // Fits: a ledger grants no more than it was asked for.
+        let offered = u32::try_from(entry.quota.grant(u64::from(offered))).unwrap_or(offered);
+        entry.readiness.note_offer();
+        entry.ahead_in_poll = poll;
+        self.ahead = Some(lane);
+        Some(offered)
+    }
+
+    /// Whether the lane at the front was served ahead of this turn in this poll: it goes to the end of
+    /// the ring, and whoever stands behind it need not have had a turn.
+    fn passes_on_its_turn(&mut self, lane: LaneIndex) -> bool {
+        let poll = self.poll;
+        let entry = self.lane(lane);
+        if entry.ahead_in_poll != poll {
+            return false;
+        }
+        entry.ahead_in_poll = 0;
+        if self.fresh.pop_front().is_none() {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(lane);
+        true
     }
 
     /// Drops lanes without records from the fronts and returns whose turn it is.
@@ -109,6 +163,7 @@ impl Schedule for DeficitRoundRobin {
             seen_in_poll: 0,
             ran_empty: false,
             is_queued: false,
+            ahead_in_poll: 0,
         });
         let lanes = self.lanes.len();
         self.fresh.reserve(lanes - self.fresh.len());
@@ -125,6 +180,13 @@ impl Schedule for DeficitRoundRobin {
 
     fn resume(&mut self, lane: LaneIndex) {
         self.update(lane, |readiness| readiness.paused = false);
+    }
+
+    fn set_quantum(&mut self, lane: LaneIndex, quantum: NonZeroU32) {
+        let entry = self.lane(lane);
+        entry.quantum = quantum.get();
+        entry.deficit = entry.deficit.min(entry.quantum);
+        entry.quota = QuotaLedger::new(u64::from(entry.quantum));
     }
 
     fn state(&self, lane: LaneIndex) -> LaneState {
@@ -145,18 +207,18 @@ impl Schedule for DeficitRoundRobin {
     }
 
     fn offer(&mut self, available: u32) -> Option<(LaneIndex, u32)> {
-        let lane = self.front()?;
-        let poll = self.poll;
+        let lane = loop {
+            let lane = self.front()?;
+            let entry = self.enter_poll(lane);
+            if !entry.ran_empty && entry.quota.available() > 0 {
+                break lane;
+            }
+            if !self.passes_on_its_turn(lane) {
+                return None;
+            }
+        };
         let starts_visit = self.current.is_none();
         let entry = self.lane(lane);
-        if entry.seen_in_poll != poll {
-            entry.seen_in_poll = poll;
-            entry.ran_empty = false;
-            entry.quota.refill();
-        }
-        if entry.ran_empty || entry.quota.available() == 0 {
-            return None;
-        }
         if starts_visit {
             entry.deficit = entry.quantum;
         }
@@ -174,8 +236,16 @@ impl Schedule for DeficitRoundRobin {
     }
 
     fn settle(&mut self, lane: LaneIndex, offered: u32, taken: u32) {
+        let ahead_of_turn = self.ahead.take().is_some();
         let entry = self.lane(lane);
         entry.quota.give_back(u64::from(offered - taken));
+        if ahead_of_turn {
+            if taken < offered {
+                entry.ran_empty = true;
+                self.update(lane, Readiness::note_ran_empty);
+            }
+            return;
+        }
         entry.deficit -= taken;
         if taken < offered {
             entry.ran_empty = true;
@@ -193,8 +263,6 @@ impl Schedule for DeficitRoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     fn ring(quotas: &[u32]) -> DeficitRoundRobin {

@@ -1,6 +1,7 @@
 //! First come, first served: the sabotage.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use super::{Readiness, Schedule};
 use crate::lane::{LaneConfig, LaneIndex, LaneState};
@@ -60,6 +61,11 @@ impl Schedule for FirstComeFirstServed {
 
     fn resume(&mut self, lane: LaneIndex) {
         self.update(lane, |readiness| readiness.paused = false);
+    }
+
+    /// Its only limit is that of the whole poll.
+    fn set_quantum(&mut self, _lane: LaneIndex, quantum: NonZeroU32) {
+        self.cap = self.cap.max(quantum.get());
     }
 
     fn state(&self, lane: LaneIndex) -> LaneState {

@@ -24,22 +24,22 @@ fn catches_defect(claim: Claim, defect: Defect) {
 }
 
 /// q = w · Q, as the design has it and not as the machine calculates it.
-fn quantum(config: &LaneConfig) -> u32 {
+pub(super) fn quantum(config: &LaneConfig) -> u32 {
     config.weight.get() * config.quota.get()
 }
 
 /// What the queues hold while the happenings pass by, and who takes part.
-struct Queues {
-    queued: Vec<u64>,
+pub(super) struct Queues {
+    pub(super) queued: Vec<u64>,
     paused: Vec<bool>,
 }
 
 impl Queues {
-    fn new(lanes: usize) -> Self {
+    pub(super) fn new(lanes: usize) -> Self {
         Self { queued: vec![0; lanes], paused: vec![false; lanes] }
     }
 
-    fn follow(&mut self, happening: &Happening) {
+    pub(super) fn follow(&mut self, happening: &Happening) {
         match *happening {
             Happening::Arrive { lane, records } => self.queued[lane] += u64::from(records),
             Happening::Pause { lane } => self.paused[lane] = true,
@@ -49,12 +49,12 @@ impl Queues {
         }
     }
 
-    fn is_backlogged(&self, lane: usize) -> bool {
+    pub(super) fn is_backlogged(&self, lane: usize) -> bool {
         self.queued[lane] > 0 && !self.paused[lane]
     }
 }
 
-fn conserves_records(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
+pub(super) fn conserves_records(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut queues = Queues::new(lanes.len());
     for happening in happened {
         if let Happening::Take { lane, granted, taken } = *happening
@@ -83,7 +83,7 @@ fn every_record_is_taken_once_catches_a_forgotten_signal() {
     catches_defect(conserves_records, Defect::ForgetsLateSignal);
 }
 
-fn respects_quota_and_budget(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
+pub(super) fn respects_quota_and_budget(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut had = vec![0; lanes.len()];
     let mut ran_empty = vec![false; lanes.len()];
     let mut budget_left = None;
@@ -133,7 +133,7 @@ fn a_poll_stays_within_quotas_and_budget_catches_missing_limits() {
     catches_defect(respects_quota_and_budget, Defect::AsksEmptiedLaneAgain);
 }
 
-fn is_work_conserving(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
+pub(super) fn is_work_conserving(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
     let mut queues = Queues::new(lanes.len());
     let mut had = vec![0; lanes.len()];
     let mut ran_empty = vec![false; lanes.len()];

@@ -97,6 +97,7 @@ pub(crate) fn lane(weight: u32, quota: u32) -> LaneConfig {
     LaneConfig {
         weight: NonZeroU32::new(weight).expect("not 0"),
         quota: NonZeroU32::new(quota).expect("not 0"),
+        priority: 0,
     }
 }
 
