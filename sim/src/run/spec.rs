@@ -4,7 +4,7 @@ use fairpoll_judge::event::{Header, TopicFacts};
 use fairpoll_judge::protocol::{PROTOCOL_VERSION, WorkerSpec, WorkerTopic};
 
 use super::stage::Access;
-use crate::scenario::{Mode, ModeKind, Scenario};
+use crate::scenario::{Mode, ModeKind, Scenario, TopicPlan};
 
 /// How long a worker may take to commit and close, ms. An engine with 50 handles closes them in
 /// parallel; a broker under faults may take a session to answer.
@@ -68,10 +68,12 @@ impl Part<'_> {
         properties.extend(consumer.properties.clone());
         properties.extend(self.mode.properties.clone());
         properties.extend(given);
-        let topic = |facts: &TopicFacts| WorkerTopic {
+        let sharing = self.mode.sharing;
+        let topic = |(facts, plan): (&TopicFacts, TopicPlan)| WorkerTopic {
             name: format!("{}{}", self.prefix, facts.name),
             partitions: facts.partitions,
             weight: facts.weight,
+            priority: if sharing.ignores_priorities { 0 } else { plan.priority },
         };
         WorkerSpec {
             protocol_version: PROTOCOL_VERSION,
@@ -82,11 +84,14 @@ impl Part<'_> {
                 (ModeKind::Command(_), None) => None,
             },
             bootstrap_servers,
-            topics: self.header.topics.iter().map(topic).collect(),
+            topics: self.header.topics.iter().zip(self.scenario.topics_expanded()).map(topic).collect(),
             group_id: self.group_id(),
             group_strategy: self.mode.group_strategy.clone(),
             max_poll_records: self.mode.max_poll_records.unwrap_or(consumer.max_poll_records),
             max_records: self.mode.max_records,
+            starvation_guard_polls: sharing.starvation_guard_polls,
+            quota: sharing.quota,
+            complete_wait_ms: sharing.complete_wait_ms,
             poll_timeout_ms: consumer.poll_timeout_ms,
             commit_every_polls: consumer.commit.every_polls,
             processing: self.scenario.processing,

@@ -19,7 +19,7 @@ struct Step {
 }
 
 const LOOK_MS: u64 = 100;
-/// Twenty time constants.
+/// Forty time constants.
 const LOOKS: usize = 100;
 
 /// What decides; the real machine and broken ones do.
