@@ -126,7 +126,11 @@ gates: []
     }
 
     fn with_part(mode: usize, check: impl FnOnce(&Part<'_>)) {
-        let scenario: Scenario = serde_saphyr::from_str(SCENARIO).expect("a scenario");
+        with_part_of(SCENARIO, mode, check);
+    }
+
+    fn with_part_of(scenario: &str, mode: usize, check: impl FnOnce(&Part<'_>)) {
+        let scenario: Scenario = serde_saphyr::from_str(scenario).expect("a scenario");
         let header = scenario.header("embedded", 2);
         let mode = &scenario.modes[mode];
         check(&Part {
@@ -170,6 +174,29 @@ gates: []
         with_part(1, |part| {
             let spec = part.spec(Access::default(), Instance(1));
             assert_eq!((spec.max_poll_records, spec.mode), (500, None));
+        });
+    }
+
+    #[test]
+    fn a_worker_is_told_how_its_topics_share_a_poll() {
+        let scenario = SCENARIO
+            .replace("partitions: 3}", "partitions: 3, priority: 2}")
+            .replace("multi, max_poll_records: 7,", "multi, max_poll_records: 7, starvation_guard_polls: 4,")
+            .replace("name: ours,", "name: ours, priorities: false, complete_wait_ms: 9,")
+            .replace("[consume]", "[consume], quota: {lag_proportional: {min: 1, max: 900}}");
+        with_part_of(&scenario, 0, |part| {
+            let spec = part.spec(Access::default(), Instance(1));
+            assert!(spec.topics.iter().all(|topic| topic.priority == 2));
+            assert_eq!(
+                (spec.starvation_guard_polls, spec.quota, spec.complete_wait_ms),
+                (Some(4), None, None)
+            );
+        });
+        with_part_of(&scenario, 1, |part| {
+            let spec = part.spec(Access::default(), Instance(1));
+            assert!(spec.topics.iter().all(|topic| topic.priority == 0));
+            assert_eq!((spec.starvation_guard_polls, spec.complete_wait_ms), (None, Some(9)));
+            assert_eq!(spec.quota.map(|quota| quota.lag_proportional.max), Some(900));
         });
     }
 
