@@ -20,7 +20,7 @@ mod tree;
 pub use backlog::{Backlog, BacklogSize};
 pub use expand::TopicPlan;
 pub use load::{GateLines, Loaded, UnknownMode, load};
-pub use mode::{FAIRPOLL_MODES, GROUP_STRATEGIES, Mode, ModeKind};
+pub use mode::{FAIRPOLL_MODES, GROUP_STRATEGIES, Mode, ModeKind, Sharing};
 pub use model::*;
 pub use problem::{LoadError, Problem, Rendering};
 pub use schema::schema;

@@ -11,11 +11,13 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest, PollError};
+use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest, PollError, Quota};
 use fairpoll_judge::protocol::{
-    PROTOCOL_VERSION, PartitionOffset, RecordPlace, TopicPartition, WorkerLine, WorkerSpec,
+    PROTOCOL_VERSION, PartitionOffset, QuotaRange, QuotaRule, RecordPlace, TopicPartition, WorkerLine,
+    WorkerSpec,
 };
 use tokio::sync::Notify;
+use tokio::time;
 
 use crate::event_log::monotonic_ns;
 use crate::exit_code::ExitCode;
@@ -96,7 +98,13 @@ fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
     // The backlog is consumed from its beginning; a scenario's own choice comes after it.
     .property("auto.offset.reset", "earliest");
     for topic in &spec.topics {
-        config = config.weight(&topic.name, topic.weight);
+        config = config.weight(&topic.name, topic.weight).priority(&topic.name, topic.priority);
+    }
+    if let Some(polls) = spec.starvation_guard_polls {
+        config = config.starvation_guard(polls);
+    }
+    if let Some(QuotaRule { lag_proportional: QuotaRange { min, max } }) = spec.quota {
+        config = config.quota(Quota::LagProportional { min, max });
     }
     if let Some(mode) = &spec.mode {
         config = config.mode(match mode.as_str() {
@@ -174,7 +182,6 @@ async fn consume(
     consumer: &mut Consumer,
     lines: &mut Lines,
 ) -> Result<Counts, WorkerError> {
-    let timeout = Duration::from_millis(spec.poll_timeout_ms);
     let mut counts = Counts::default();
     let mut failed = Failed::default();
     loop {
@@ -184,7 +191,7 @@ async fn consume(
             // A poll that is given up loses nothing, and there is nothing more to deliver.
             biased;
             () = stop.notified() => break,
-            batch = poll(consumer, timeout, spec.max_records, lines) => batch?,
+            batch = poll(spec, consumer, lines) => batch?,
         };
         let t_return_ns = monotonic_ns();
         write_events(consumer, lines)?;
@@ -230,21 +237,37 @@ fn retry(failed: &mut Failed, consumer: &mut Consumer, lines: &mut Lines) -> Res
 }
 
 /// A poll during which buffered lines still leave in time.
-async fn poll(
-    consumer: &mut Consumer,
-    timeout: Duration,
-    max_records: Option<u32>,
-    lines: &mut Lines,
-) -> Result<Batch, WorkerError> {
-    let deadline = Instant::now() + timeout;
+async fn poll(spec: &WorkerSpec, consumer: &mut Consumer, lines: &mut Lines) -> Result<Batch, WorkerError> {
+    if let Some(wait_ms) = spec.complete_wait_ms {
+        return poll_complete(Duration::from_millis(wait_ms), consumer, lines).await;
+    }
+    let deadline = Instant::now() + Duration::from_millis(spec.poll_timeout_ms);
     loop {
         lines.flush_if_due()?;
         let slice = deadline.saturating_duration_since(Instant::now()).min(lines::MOST_DELAY / 2);
-        let batch = consumer.get_many(slice, max_records).await?;
+        let batch = consumer.get_many(slice, spec.max_records).await?;
         let early = batch.is_empty() && batch.errors().is_empty() && Instant::now() < deadline;
         write_events(consumer, lines)?;
         if !early {
             return Ok(batch);
+        }
+    }
+}
+
+/// A poll for a record of each topic. It is given up for the lines' sake and goes on where it was.
+async fn poll_complete(
+    max_wait: Duration,
+    consumer: &mut Consumer,
+    lines: &mut Lines,
+) -> Result<Batch, WorkerError> {
+    let deadline = Instant::now() + max_wait;
+    loop {
+        lines.flush_if_due()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let input = time::timeout(lines::MOST_DELAY / 2, consumer.get_complete(left)).await;
+        write_events(consumer, lines)?;
+        if let Ok(input) = input {
+            return Ok(input?.batch);
         }
     }
 }

@@ -96,6 +96,8 @@ tells! {
     mode_with_command_and_mode: broken("mode: single", "mode: single, command: [cat]");
     command_without_a_name: broken("name: tuned, mode: single", "command: [cat]");
     no_modes: broken("[single, {name: tuned, mode: single, properties: {fetch.wait.max.ms: 10}}, fair]", "[]");
+    quota_limits_that_do_not_hold: broken("mode: single", "mode: fair, quota: {lag_proportional: {min: 10, max: 400}}");
+    complete_input_with_a_cap: broken("mode: single", "mode: fair, max_records: 9, complete_wait_ms: 100");
     group_strategy_of_a_single_handle: broken("mode: single", "mode: single, group_strategy: own");
     property_of_the_harness: broken("fetch.wait.max.ms", "group.id");
     downtime_without_a_rate: broken(", rate_per_s: 50", "");

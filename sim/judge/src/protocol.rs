@@ -51,6 +51,17 @@ pub struct WorkerSpec {
     /// Records: cap of a whole poll, whatever the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u32>,
+    /// A topic with records that got nothing in so many consecutive polls comes ahead of all
+    /// priorities; absent: the consumer's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starvation_guard_polls: Option<u32>,
+    /// How the quotas of topics change; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaRule>,
+    /// A poll waits until every topic with records can contribute one, at most so long, ms; absent: it
+    /// returns as soon as any has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_wait_ms: Option<u64>,
     /// How long one poll may wait for records, ms.
     pub poll_timeout_ms: u64,
     /// Commit after every so many non-empty polls; 0: only at the end.
@@ -86,6 +97,34 @@ pub struct WorkerTopic {
     pub partitions: u32,
     /// Its share relative to the others, where the consumer knows weights.
     pub weight: u32,
+    /// Topics of a higher one come first under `max_records`, where the consumer knows priorities.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references over")]
+fn is_zero(priority: &u8) -> bool {
+    *priority == 0
+}
+
+/// What a topic may have of a poll, where that is not always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaRule {
+    /// In proportion to the topics' lag, so that uneven backlogs are drained together.
+    pub lag_proportional: QuotaRange,
+}
+
+/// Records that a topic may have of a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaRange {
+    /// The least.
+    #[schemars(range(min = 1))]
+    pub min: u32,
+    /// The most.
+    #[schemars(range(min = 1))]
+    pub max: u32,
 }
 
 /// Injected work of the application: `per_poll_ms + records × per_record_us`, slept.

@@ -14,7 +14,7 @@ use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::scenario::{
     Backlog, BacklogSize, Commit, Consumer, EarlierLife, Fault, FaultKind, GateLines, Loaded, Mode, ModeKind,
-    Scenario, Stop, StopWhen, Topic,
+    Scenario, Sharing, Stop, StopWhen, Topic,
 };
 
 const FAKE_WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake_worker.py");
@@ -108,6 +108,7 @@ fn mode(name: &str, behaviour: &str, records: u64) -> Mode {
         kind: ModeKind::Command(command.map(str::to_owned).to_vec()),
         max_poll_records: None,
         max_records: None,
+        sharing: Sharing::default(),
         group_strategy: None,
         joins_as: None,
         properties: BTreeMap::new(),
@@ -123,6 +124,7 @@ fn topic(name: &str, partitions: u32) -> Topic {
         value_bytes: 8,
         rate_per_s: 0.0,
         weight: 1,
+        priority: 0,
     }
 }
 

@@ -4,7 +4,7 @@ use fairpoll_judge::event::{Header, TopicFacts};
 use fairpoll_judge::protocol::{PROTOCOL_VERSION, WorkerSpec, WorkerTopic};
 
 use super::stage::Access;
-use crate::scenario::{Mode, ModeKind, Scenario};
+use crate::scenario::{Mode, ModeKind, Scenario, TopicPlan};
 
 /// How long a worker may take to commit and close, ms. An engine with 50 handles closes them in
 /// parallel; a broker under faults may take a session to answer.
@@ -68,10 +68,12 @@ impl Part<'_> {
         properties.extend(consumer.properties.clone());
         properties.extend(self.mode.properties.clone());
         properties.extend(given);
-        let topic = |facts: &TopicFacts| WorkerTopic {
+        let sharing = self.mode.sharing;
+        let topic = |(facts, plan): (&TopicFacts, TopicPlan)| WorkerTopic {
             name: format!("{}{}", self.prefix, facts.name),
             partitions: facts.partitions,
             weight: facts.weight,
+            priority: if sharing.ignores_priorities { 0 } else { plan.priority },
         };
         WorkerSpec {
             protocol_version: PROTOCOL_VERSION,
@@ -82,11 +84,14 @@ impl Part<'_> {
                 (ModeKind::Command(_), None) => None,
             },
             bootstrap_servers,
-            topics: self.header.topics.iter().map(topic).collect(),
+            topics: self.header.topics.iter().zip(self.scenario.topics_expanded()).map(topic).collect(),
             group_id: self.group_id(),
             group_strategy: self.mode.group_strategy.clone(),
             max_poll_records: self.mode.max_poll_records.unwrap_or(consumer.max_poll_records),
             max_records: self.mode.max_records,
+            starvation_guard_polls: sharing.starvation_guard_polls,
+            quota: sharing.quota,
+            complete_wait_ms: sharing.complete_wait_ms,
             poll_timeout_ms: consumer.poll_timeout_ms,
             commit_every_polls: consumer.commit.every_polls,
             processing: self.scenario.processing,
@@ -121,7 +126,11 @@ gates: []
     }
 
     fn with_part(mode: usize, check: impl FnOnce(&Part<'_>)) {
-        let scenario: Scenario = serde_saphyr::from_str(SCENARIO).expect("a scenario");
+        with_part_of(SCENARIO, mode, check);
+    }
+
+    fn with_part_of(scenario: &str, mode: usize, check: impl FnOnce(&Part<'_>)) {
+        let scenario: Scenario = serde_saphyr::from_str(scenario).expect("a scenario");
         let header = scenario.header("embedded", 2);
         let mode = &scenario.modes[mode];
         check(&Part {
@@ -165,6 +174,29 @@ gates: []
         with_part(1, |part| {
             let spec = part.spec(Access::default(), Instance(1));
             assert_eq!((spec.max_poll_records, spec.mode), (500, None));
+        });
+    }
+
+    #[test]
+    fn a_worker_is_told_how_its_topics_share_a_poll() {
+        let scenario = SCENARIO
+            .replace("partitions: 3}", "partitions: 3, priority: 2}")
+            .replace("multi, max_poll_records: 7,", "multi, max_poll_records: 7, starvation_guard_polls: 4,")
+            .replace("name: ours,", "name: ours, priorities: false, complete_wait_ms: 9,")
+            .replace("[consume]", "[consume], quota: {lag_proportional: {min: 1, max: 900}}");
+        with_part_of(&scenario, 0, |part| {
+            let spec = part.spec(Access::default(), Instance(1));
+            assert!(spec.topics.iter().all(|topic| topic.priority == 2));
+            assert_eq!(
+                (spec.starvation_guard_polls, spec.quota, spec.complete_wait_ms),
+                (Some(4), None, None)
+            );
+        });
+        with_part_of(&scenario, 1, |part| {
+            let spec = part.spec(Access::default(), Instance(1));
+            assert!(spec.topics.iter().all(|topic| topic.priority == 0));
+            assert_eq!((spec.starvation_guard_polls, spec.complete_wait_ms), (None, Some(9)));
+            assert_eq!(spec.quota.map(|quota| quota.lag_proportional.max), Some(900));
         });
     }
 

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use fairpoll_judge::protocol::{QuotaRange, QuotaRule};
+
 use super::problem::Problem;
 use super::tree::{Node, Value};
-use super::{BacklogSize, ModeKind, Scenario};
+use super::{BacklogSize, Mode, ModeKind, Scenario};
 
 /// A record's id holds 16 bits each for topic and partition; 0 is no topic.
 const TOPICS_MAX: u64 = 0xFFFE;
@@ -140,9 +142,35 @@ impl Check<'_> {
                     problem.help("`own` belongs to `multi`; take `kip848`, `cooperative` or `classic` here"),
                 );
             }
+            self.sharing(mode, node);
             if let Some(properties) = node.get("properties") {
                 self.properties(properties);
             }
+        }
+    }
+
+    fn sharing(&mut self, mode: &Mode, node: &Node) {
+        if mode.sharing.complete_wait_ms.is_some() && mode.max_records.is_some() {
+            let problem = Problem::new(
+                place(node, "complete_wait_ms"),
+                format!("`{}` wants a record of each topic and caps the whole poll", mode.name),
+                "a complete input has no cap but the topics' quotas",
+            );
+            self.problems.push(problem.help("remove `max_records`, or poll without `complete_wait_ms`"));
+        }
+        let Some(QuotaRule { lag_proportional: QuotaRange { min, max } }) = mode.sharing.quota else {
+            return;
+        };
+        let records = mode.max_poll_records.unwrap_or(self.scenario.consumer.max_poll_records);
+        let heaviest = self.scenario.topics.iter().map(|topic| topic.weight).max().unwrap_or(1);
+        let most = records.saturating_mul(heaviest);
+        if min > records || max < most {
+            let message =
+                format!("the quotas of `{}` begin with {records} records, times a topic's weight", mode.name);
+            let problem = Problem::new(place(node, "quota"), message, "these limits do not hold them");
+            self.problems.push(
+                problem.help(format!("take a `min` of at most {records} and a `max` of at least {most}")),
+            );
         }
     }
 

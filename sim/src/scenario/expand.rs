@@ -19,6 +19,8 @@ pub struct TopicPlan {
     pub rate_per_s: f64,
     /// Share relative to the other topics.
     pub weight: u32,
+    /// Topics of a higher one come first under a cap of the whole poll.
+    pub priority: u8,
 }
 
 impl Scenario {
@@ -39,6 +41,7 @@ impl Scenario {
                 value_bytes: topic.value_bytes,
                 rate_per_s: topic.rate_per_s,
                 weight: topic.weight,
+                priority: topic.priority,
             }));
         }
         plans

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fairpoll_judge::protocol::QuotaRule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -28,6 +29,8 @@ pub struct Mode {
     pub max_poll_records: Option<u32>,
     /// Cap of a whole poll, records.
     pub max_records: Option<u32>,
+    /// How topics share a poll.
+    pub sharing: Sharing,
     /// How the handles of `multi`, and the instances of every mode, share the group: one of
     /// [`GROUP_STRATEGIES`].
     pub group_strategy: Option<String>,
@@ -35,6 +38,19 @@ pub struct Mode {
     pub joins_as: Option<String>,
     /// librdkafka properties, over those of the consumer.
     pub properties: BTreeMap<String, String>,
+}
+
+/// How the topics of a mode share a poll, where it is not by fixed quotas and the topics' priorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sharing {
+    /// All topics are of one priority to it.
+    pub ignores_priorities: bool,
+    /// Polls after which a starving topic comes ahead of all priorities.
+    pub starvation_guard_polls: Option<u32>,
+    /// How quotas change.
+    pub quota: Option<QuotaRule>,
+    /// A poll waits so long for a record of each topic that has any, ms.
+    pub complete_wait_ms: Option<u64>,
 }
 
 /// What runs under a mode's name.
@@ -61,6 +77,7 @@ impl Mode {
         self.kind == ModeKind::Fairpoll(self.name.clone())
             && self.max_poll_records.is_none()
             && self.max_records.is_none()
+            && self.sharing == Sharing::default()
             && self.group_strategy.is_none()
             && self.joins_as.is_none()
             && self.properties.is_empty()
@@ -92,6 +109,24 @@ struct ModeMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
     max_records: Option<u32>,
+    /// `false`: the topics' priorities are unknown to this mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    priorities: Option<bool>,
+    /// A topic with records that got nothing in so many consecutive polls comes ahead of all priorities;
+    /// absent: the consumer's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    starvation_guard_polls: Option<u32>,
+    /// How the quotas of topics change; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "QuotaRule")]
+    quota: Option<QuotaRule>,
+    /// A poll waits until every topic with records can contribute one, at most so long, ms; absent: it
+    /// returns as soon as any has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 1))]
+    complete_wait_ms: Option<u64>,
     /// How the handles of `multi`, and the instances of every mode, share the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = ["kip848", "cooperative", "own", "classic"]))]
@@ -137,6 +172,12 @@ impl ModeMap {
             kind,
             max_poll_records: self.max_poll_records,
             max_records: self.max_records,
+            sharing: Sharing {
+                ignores_priorities: self.priorities == Some(false),
+                starvation_guard_polls: self.starvation_guard_polls,
+                quota: self.quota,
+                complete_wait_ms: self.complete_wait_ms,
+            },
             group_strategy: self.group_strategy,
             joins_as: self.joins_as,
             properties: self.properties,
@@ -153,6 +194,10 @@ impl Serialize for Mode {
             name: Some(self.name.clone()),
             max_poll_records: self.max_poll_records,
             max_records: self.max_records,
+            priorities: self.sharing.ignores_priorities.then_some(false),
+            starvation_guard_polls: self.sharing.starvation_guard_polls,
+            quota: self.sharing.quota,
+            complete_wait_ms: self.sharing.complete_wait_ms,
             group_strategy: self.group_strategy.clone(),
             joins_as: self.joins_as.clone(),
             properties: self.properties.clone(),

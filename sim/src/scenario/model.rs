@@ -117,6 +117,9 @@ pub struct Topic {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub weight: u32,
+    /// Topics of a higher one come first in modes with `max_records`.
+    #[serde(default)]
+    pub priority: u8,
 }
 
 fn one() -> u32 {

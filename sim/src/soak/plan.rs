@@ -6,8 +6,8 @@ use fairpoll_judge::protocol::ProcessingCost;
 use fastrand::Rng;
 
 use crate::scenario::{
-    Backlog, BacklogSize, BrokerNeeds, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Scenario, Stop,
-    StopWhen, Topic,
+    Backlog, BacklogSize, BrokerNeeds, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Scenario, Sharing,
+    Stop, StopWhen, Topic,
 };
 
 /// Brokers of the cluster that a schedule counts on.
@@ -100,6 +100,7 @@ fn topics(rng: &mut Rng) -> Vec<Topic> {
         value_bytes: 32,
         rate_per_s,
         weight: 1,
+        priority: 0,
     };
     let deep = rng.u64(4_000..=20_000);
     vec![
@@ -186,6 +187,7 @@ fn modes(rng: &mut Rng, members: Members) -> Vec<Mode> {
             kind: ModeKind::Fairpoll(name.to_owned()),
             max_poll_records: None,
             max_records: None,
+            sharing: Sharing::default(),
             group_strategy: Some(strategy.to_owned()),
             joins_as: None,
             properties: BTreeMap::new(),

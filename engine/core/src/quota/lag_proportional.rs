@@ -11,9 +11,9 @@ use crate::time::Timestamp;
 /// drained follow each other in tens of milliseconds: looking more often shows nothing new.
 pub const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
-/// Quotas go 63 % of their way in this time: five looks, so that one odd lag moves them by a fifth of the
-/// way at most, and short beside any backlog worth the name.
-pub const TIME_CONSTANT: Duration = Duration::from_millis(500);
+/// Quotas go 63 % of their way in this time, so that one odd lag moves them by less than a third of it. What
+/// is drained meanwhile is drained by the old quotas: short beside any backlog worth the name.
+pub const TIME_CONSTANT: Duration = Duration::from_millis(250);
 
 /// A lag that is older tells nothing: no fetch that is on its way takes so long. The lane keeps its quota.
 /// That nobody is behind is believed at any age, for nothing makes an idle lane's lag any younger.

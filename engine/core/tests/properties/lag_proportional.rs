@@ -19,7 +19,7 @@ struct Step {
 }
 
 const LOOK_MS: u64 = 100;
-/// Twenty time constants.
+/// Forty time constants.
 const LOOKS: usize = 100;
 
 /// What decides; the real machine and broken ones do.
@@ -105,11 +105,11 @@ fn steps() -> impl Strategy<Value = Step> {
         min: NonZeroU32::new(min).expect("not 0"),
         max: NonZeroU32::new(max).expect("not 0"),
     });
-    (lanes, limits, prop::collection::vec((lag(), lag()), 6)).prop_map(|(lanes, limits, lags)| {
-        let of = |pick: fn(&(Option<Lag>, Option<Lag>)) -> Option<Lag>| {
-            lags.iter().take(lanes.len()).map(pick).collect()
-        };
-        Step { limits, before: of(|lags| lags.0), after: of(|lags| lags.1), lanes }
+    let lags = || prop::collection::vec(lag(), 6);
+    (lanes, limits, lags(), lags()).prop_map(|(lanes, limits, mut before, mut after)| {
+        before.truncate(lanes.len());
+        after.truncate(lanes.len());
+        Step { limits, lanes, before, after }
     })
 }
 
