@@ -250,7 +250,7 @@ impl Consumer {
                 self.offsets.committed(due.partition, due.generation, due.offset);
             }
         }
-        self.note_missing_topics(now, &outcome.offsets);
+        self.note_missing_topic(now, handle, &outcome.offsets);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
@@ -281,24 +281,24 @@ impl Consumer {
     }
 
     /// Under KIP-848 nobody says that a topic was deleted but the coordinator that takes its offsets no
-    /// longer.
-    fn note_missing_topics(&mut self, now: Instant, offsets: &[OffsetEntry]) {
-        let at = self.timestamp(now);
-        for entry in offsets {
-            let missing = entry.error.as_ref().filter(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART");
-            let (Some(Failure { code, message }), Ok(topic)) = (missing, self.topic(&entry.topic)) else {
-                continue;
-            };
-            let error = LaneError {
-                topic: Some(entry.topic.clone()),
-                partition: None,
-                code: code.clone(),
-                message: message.clone(),
-                fatal: false,
-            };
-            let news = self.topic_fails(at, topic, error);
-            self.errors.extend(news);
-        }
+    /// longer. Of a handle with several topics that says nothing: librdkafka writes one partition's error
+    /// to every partition of the commit, also to those that were committed.
+    fn note_missing_topic(&mut self, now: Instant, handle: usize, offsets: &[OffsetEntry]) {
+        let &[topic] = self.handles[handle].plan.topics.as_slice() else { return };
+        let failures = offsets.iter().filter_map(|entry| entry.error.as_ref());
+        let Some(missing) = failures.into_iter().find(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART")
+        else {
+            return;
+        };
+        let error = LaneError {
+            topic: Some(self.topics[topic].to_string()),
+            partition: None,
+            code: missing.code.clone(),
+            message: missing.message.clone(),
+            fatal: false,
+        };
+        let news = self.topic_fails(self.timestamp(now), topic, error);
+        self.errors.extend(news);
     }
 
     /// Marks one record as processed, in any order and at any time as long as this consumer owns its
