@@ -102,11 +102,6 @@ impl Commits {
         self.retries.remove(&handle);
     }
 
-    /// What failed is not tried again.
-    pub(super) fn give_up(&mut self, handle: usize) {
-        self.retries.remove(&handle);
-    }
-
     /// Whether the handle's commit may still succeed while the group waits for the handle.
     pub(super) fn may_succeed(&self, handle: usize) -> bool {
         self.is_in_flight(handle) || self.retries.get(&handle).is_some_and(|retry| !retry.rebalancing)
@@ -199,6 +194,7 @@ impl Consumer {
         }
         let due: Vec<Committable> =
             self.offsets.dirty().filter(|due| self.partitions.get(due.partition).handle == handle).collect();
+        // A handle that failed for good commits nothing, however often it is tried.
         let usable = !due.is_empty() && self.handles[handle].fatal.is_none();
         let Some(client) = self.handles[handle].client.as_ref().filter(|_| usable) else { return };
         self.commits.last_id += 1;
@@ -234,8 +230,6 @@ impl Consumer {
             .collect();
         let failures = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref());
         let remedy = failures.chain(&outcome.error).map(Remedy::of).max();
-        // Nothing passes any more on a handle that failed for good.
-        let remedy = remedy.filter(|_| self.handles[handle].fatal.is_none());
         for due in &commit.offsets {
             let entry = &self.partitions.get(due.partition).entry;
             let answer = outcome
