@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Delivered, MODES, Mock, assert_complete, config, note, stopped};
-use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest};
+use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest, SeekTo};
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 const TOPICS: [&str; 3] = ["sick", "well-1", "well-2"];
@@ -309,5 +309,41 @@ async fn a_topic_whose_offsets_are_refused_as_unknown_is_told_where_the_commit_w
         let unknown = (None, "UNKNOWN_TOPIC_OR_PART");
         assert!(told.iter().all(|&(_, partition, code)| (partition, code) == unknown), "{told:?}");
         assert!(consumer.stop(Duration::from_secs(5)).await.closed, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_paused_or_sought_while_it_is_held_back_begins_anew() {
+    for mode in [ModeRequest::Single, ModeRequest::Fair] {
+        let mock = cluster();
+        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
+        let config = config(&mock, &format!("anew-{mode}"), &TOPICS, mode)
+            // Held back for 2 s or more after the second failure.
+            .property("fetch.error.backoff.ms", "2000");
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |_, consumer| {
+            consumer.status().failing.first().is_some_and(|sick| sick.errors == 2)
+        })
+        .await;
+        assert_eq!(consumer.status().failing.len(), 1, "{mode}");
+        let first = if mode == ModeRequest::Single {
+            // Here librdkafka holds a paused topic back, and it must not be told to go on meanwhile.
+            consumer.pause_topic("sick").expect("known");
+            assert_eq!(consumer.status().failing, [], "{mode}");
+            let from = Instant::now();
+            seen.until(&mut consumer, |_, _| from.elapsed() > Duration::from_millis(2_500)).await;
+            assert_eq!(seen.count("sick"), 0, "{mode}");
+            consumer.resume_topic("sick").expect("known");
+            0
+        } else {
+            consumer.seek("sick", 0, SeekTo::Offset(10), Duration::from_secs(5)).await.expect("owned");
+            assert_eq!(consumer.status().failing, [], "{mode}");
+            10
+        };
+        seen.until(&mut consumer, |seen, _| seen.count("sick") + first == SICK).await;
+        let expected: Vec<i64> = (first as i64..SICK as i64).collect();
+        assert_eq!(seen.delivered[&("sick".to_owned(), 0)], expected, "{mode}");
+        stopped(consumer).await;
     }
 }
