@@ -318,8 +318,8 @@ async fn a_partition_that_is_paused_or_sought_while_it_is_held_back_begins_anew(
         let mock = cluster();
         mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
         let config = config(&mock, &format!("anew-{mode}"), &TOPICS, mode)
-            // Held back for 2 s or more after the second failure.
-            .property("fetch.error.backoff.ms", "2000");
+            // Held back for 1 to 2 s after the second failure, by the engine.
+            .property("fetch.error.backoff.ms", "1000");
         let mut consumer = Consumer::start(config).expect("start");
         let mut seen = Seen::default();
         seen.until(&mut consumer, |_, consumer| {
@@ -332,7 +332,7 @@ async fn a_partition_that_is_paused_or_sought_while_it_is_held_back_begins_anew(
             consumer.pause_topic("sick").expect("known");
             assert_eq!(consumer.status().failing, [], "{mode}");
             let from = Instant::now();
-            seen.until(&mut consumer, |_, _| from.elapsed() > Duration::from_millis(2_500)).await;
+            seen.until(&mut consumer, |_, _| from.elapsed() > Duration::from_millis(2_200)).await;
             assert_eq!(seen.count("sick"), 0, "{mode}");
             consumer.resume_topic("sick").expect("known");
             0
