@@ -66,6 +66,12 @@ fn what_was_delivered_committed_and_refused_is_counted_by_group_and_topic() {
             let refused =
                 "fairpoll_errors_total{group=\"counted\",topic=\"nowhere\",code=\"UNKNOWN_TOPIC_OR_PART\"}";
             assert_eq!(value(&text, refused), Some(errors as f64), "{text}");
+            let until = Instant::now() + Duration::from_millis(1500);
+            while Instant::now() < until {
+                consumer.get_many(Duration::from_millis(100), None).await.expect("poll");
+            }
+            let failing = "fairpoll_quarantined_partitions{group=\"counted\",topic=\"nowhere\"}";
+            assert_eq!(value(&exporter.render(), failing), Some(1.0), "{text}");
             stopped(consumer).await;
         });
     });

@@ -5,13 +5,14 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Delivered, MODES, Mock, assert_complete, config, note, stopped};
-use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest};
+use fairpoll::{Consumer, ConsumerEvent, GroupStrategy, ModeRequest, SeekTo};
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 const TOPICS: [&str; 3] = ["sick", "well-1", "well-2"];
 const SICK: usize = 50;
 const WELL: usize = 200;
 const FETCH: i16 = 1;
+const OFFSET_COMMIT: i16 = 8;
 const JOIN_GROUP: i16 = 11;
 const HEARTBEAT: i16 = 12;
 /// Leads the topic that is to fail, and nothing else.
@@ -284,5 +285,65 @@ async fn a_handle_that_fails_for_good_takes_only_its_own_topic_with_it() {
         // It can neither commit nor leave, and nobody waits for that.
         let report = consumer.stop(Duration::from_secs(30)).await;
         assert!(report.closed && report.took < Duration::from_secs(15), "{report:?}");
+    }
+}
+
+/// Under KIP-848 only the coordinator says that a topic is gone, and librdkafka writes that to every
+/// partition of a commit.
+#[tokio::test]
+async fn a_topic_whose_offsets_are_refused_as_unknown_is_told_where_the_commit_was_its_alone() {
+    for (mode, alone) in [(ModeRequest::Multi, true), (ModeRequest::Fair, false)] {
+        let mock = cluster();
+        let config =
+            config(&mock, &format!("gone-{mode}"), &TOPICS, mode).group_strategy(GroupStrategy::Kip848);
+        // librdkafka tries a few times by itself.
+        mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, 20);
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        let failed =
+            |event: &ConsumerEvent| matches!(event, ConsumerEvent::CommitResult { error: Some(_), .. });
+        seen.until(&mut consumer, |seen, _| seen.events.iter().any(failed)).await;
+        assert!(seen.events.iter().any(failed), "{mode}: {:?}", seen.events);
+        let told = seen.quarantined();
+        assert_eq!(!told.is_empty(), alone, "{mode}: {told:?}");
+        let unknown = (None, "UNKNOWN_TOPIC_OR_PART");
+        assert!(told.iter().all(|&(_, partition, code)| (partition, code) == unknown), "{told:?}");
+        assert!(consumer.stop(Duration::from_secs(5)).await.closed, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_paused_or_sought_while_it_is_held_back_begins_anew() {
+    for mode in [ModeRequest::Single, ModeRequest::Fair] {
+        let mock = cluster();
+        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
+        let config = config(&mock, &format!("anew-{mode}"), &TOPICS, mode)
+            // Held back for 1 to 2 s after the second failure, by the engine.
+            .property("fetch.error.backoff.ms", "1000");
+        let mut consumer = Consumer::start(config).expect("start");
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |_, consumer| {
+            consumer.status().failing.first().is_some_and(|sick| sick.errors == 2)
+        })
+        .await;
+        assert_eq!(consumer.status().failing.len(), 1, "{mode}");
+        let first = if mode == ModeRequest::Single {
+            // Here librdkafka holds a paused topic back, and it must not be told to go on meanwhile.
+            consumer.pause_topic("sick").expect("known");
+            assert_eq!(consumer.status().failing, [], "{mode}");
+            let from = Instant::now();
+            seen.until(&mut consumer, |_, _| from.elapsed() > Duration::from_millis(2_200)).await;
+            assert_eq!(seen.count("sick"), 0, "{mode}");
+            consumer.resume_topic("sick").expect("known");
+            0
+        } else {
+            consumer.seek("sick", 0, SeekTo::Offset(10), Duration::from_secs(5)).await.expect("owned");
+            assert_eq!(consumer.status().failing, [], "{mode}");
+            10
+        };
+        seen.until(&mut consumer, |seen, _| seen.count("sick") + first == SICK).await;
+        let expected: Vec<i64> = (first as i64..SICK as i64).collect();
+        assert_eq!(seen.delivered[&("sick".to_owned(), 0)], expected, "{mode}");
+        stopped(consumer).await;
     }
 }

@@ -102,11 +102,6 @@ impl Commits {
         self.retries.remove(&handle);
     }
 
-    /// What failed is not tried again.
-    pub(super) fn give_up(&mut self, handle: usize) {
-        self.retries.remove(&handle);
-    }
-
     /// Whether the handle's commit may still succeed while the group waits for the handle.
     pub(super) fn may_succeed(&self, handle: usize) -> bool {
         self.is_in_flight(handle) || self.retries.get(&handle).is_some_and(|retry| !retry.rebalancing)
@@ -199,6 +194,7 @@ impl Consumer {
         }
         let due: Vec<Committable> =
             self.offsets.dirty().filter(|due| self.partitions.get(due.partition).handle == handle).collect();
+        // A handle that failed for good commits nothing, however often it is tried.
         let usable = !due.is_empty() && self.handles[handle].fatal.is_none();
         let Some(client) = self.handles[handle].client.as_ref().filter(|_| usable) else { return };
         self.commits.last_id += 1;
@@ -234,8 +230,6 @@ impl Consumer {
             .collect();
         let failures = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref());
         let remedy = failures.chain(&outcome.error).map(Remedy::of).max();
-        // Nothing passes any more on a handle that failed for good.
-        let remedy = remedy.filter(|_| self.handles[handle].fatal.is_none());
         for due in &commit.offsets {
             let entry = &self.partitions.get(due.partition).entry;
             let answer = outcome
@@ -250,7 +244,7 @@ impl Consumer {
                 self.offsets.committed(due.partition, due.generation, due.offset);
             }
         }
-        self.note_missing_topics(now, &outcome.offsets);
+        self.note_missing_topic(now, handle, &outcome.offsets);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
@@ -281,24 +275,24 @@ impl Consumer {
     }
 
     /// Under KIP-848 nobody says that a topic was deleted but the coordinator that takes its offsets no
-    /// longer.
-    fn note_missing_topics(&mut self, now: Instant, offsets: &[OffsetEntry]) {
-        let at = self.timestamp(now);
-        for entry in offsets {
-            let missing = entry.error.as_ref().filter(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART");
-            let (Some(Failure { code, message }), Ok(topic)) = (missing, self.topic(&entry.topic)) else {
-                continue;
-            };
-            let error = LaneError {
-                topic: Some(entry.topic.clone()),
-                partition: None,
-                code: code.clone(),
-                message: message.clone(),
-                fatal: false,
-            };
-            let news = self.topic_fails(at, topic, error);
-            self.errors.extend(news);
-        }
+    /// longer. Of a handle with several topics that says nothing: librdkafka writes one partition's error
+    /// to every partition of the commit, also to those that were committed.
+    fn note_missing_topic(&mut self, now: Instant, handle: usize, offsets: &[OffsetEntry]) {
+        let &[topic] = self.handles[handle].plan.topics.as_slice() else { return };
+        let failures = offsets.iter().filter_map(|entry| entry.error.as_ref());
+        let Some(missing) = failures.into_iter().find(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART")
+        else {
+            return;
+        };
+        let error = LaneError {
+            topic: Some(self.topics[topic].to_string()),
+            partition: None,
+            code: missing.code.clone(),
+            message: missing.message.clone(),
+            fatal: false,
+        };
+        let news = self.topic_fails(self.timestamp(now), topic, error);
+        self.errors.extend(news);
     }
 
     /// Marks one record as processed, in any order and at any time as long as this consumer owns its

@@ -208,7 +208,6 @@ impl Consumer {
         for topic in self.handles[handle].plan.topics.clone() {
             self.topic_fails(at, topic, error.clone());
         }
-        self.commits.give_up(handle);
         // It will not join any more, and the other handles' topics must not wait for it.
         self.on_joined(now, handle);
     }
