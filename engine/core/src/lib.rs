@@ -8,6 +8,7 @@
 //! | decision | machine |
 //! |---|---|
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
+//! | what holds where the user says nothing | [`preset::Preset`], [`preset::GroupTiming`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
@@ -24,6 +25,7 @@ pub mod mode;
 pub mod offsets;
 pub mod partition;
 pub mod poll;
+pub mod preset;
 pub mod quota;
 pub mod scheduler;
 pub mod time;
@@ -37,6 +39,7 @@ pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
 pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
+pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
 pub use quota::QuotaLedger;
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
