@@ -4,7 +4,7 @@
 //! nothing on it blocks. It serves each handle's control queue, answers rebalances, takes from the
 //! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
-mod build;
+pub(crate) mod build;
 mod commit;
 mod exact_lag;
 mod flow;

@@ -39,18 +39,27 @@
 mod batch;
 mod config;
 mod consumer;
+mod cost;
 mod error;
 mod event;
+mod explain;
 mod ffi;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod metrics;
+pub mod secrets;
 mod status;
+#[cfg(feature = "files")]
+pub mod suggest;
 mod topology;
 
 pub use batch::{Batch, LaneError, OwnedRecord, PartitionRecords, Receipt, Record, Records};
-pub use config::{Config, GroupStrategy, ModeRequest};
+pub use config::{Config, GroupStrategy, ModeRequest, Origin, UnknownGroupStrategy};
 pub use consumer::{Consumer, LagByTopic, SeekTo};
+pub use cost::Cost;
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;
+pub use explain::{Explanation, HandleExplanation, Setting, TopicShare};
 pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
 };

@@ -72,7 +72,17 @@ impl Topology {
             .topics
             .iter()
             .map(|topic| NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0"));
-        Self { resolution, handles, lanes, shares: plan.lane_configs(config.quota(), weights) }
+        Self {
+            resolution,
+            handles,
+            lanes,
+            shares: plan.lane_configs(config.quota(plan.lane_count()), weights),
+        }
+    }
+
+    /// Queues with a quota of their own.
+    pub(crate) fn lane_count(&self) -> u32 {
+        u32::try_from(self.lanes.len()).expect("there are no more lanes than topics")
     }
 
     /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is

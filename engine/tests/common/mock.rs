@@ -19,6 +19,10 @@ unsafe impl Send for Mock {}
 
 impl Mock {
     pub fn new() -> Self {
+        Self::with_brokers(1)
+    }
+
+    pub fn with_brokers(brokers: i32) -> Self {
         let owner: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", "127.0.0.1:1")
             .set("log_level", "0")
@@ -26,7 +30,7 @@ impl Mock {
             .expect("owner");
         // SAFETY: the owner lives as long as the cluster; the cluster is destroyed first.
         let cluster = unsafe {
-            let cluster = sys::rd_kafka_mock_cluster_new(owner.client().native_ptr(), 1);
+            let cluster = sys::rd_kafka_mock_cluster_new(owner.client().native_ptr(), brokers);
             assert!(!cluster.is_null());
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
             cluster

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::problem::Problem;
+use super::Problem;
 use super::tree::{Node, Value};
 use super::{BacklogSize, ModeKind, Scenario};
 
