@@ -36,9 +36,9 @@ const CALLBACKS: &str =
 
 /// Properties that are refused.
 pub(crate) const RESERVED: &[Reserved] = &[
-    reserved("group.id", "it is a setting of its own"),
-    reserved("bootstrap.servers", "it is a setting of its own"),
-    reserved("metadata.broker.list", "it is an alias of bootstrap.servers, a setting of its own"),
+    reserved("group.id", "it is a setting of its own, group_id"),
+    reserved("bootstrap.servers", "it is a setting of its own, bootstrap_servers"),
+    reserved("metadata.broker.list", "it is an alias of bootstrap.servers; take bootstrap_servers"),
     fixed("enable.auto.commit", "false", COMMITS),
     fixed("auto.commit.enable", "false", COMMITS),
     fixed("enable.auto.offset.store", "false", COMMITS),
@@ -174,6 +174,10 @@ pub(crate) enum Rejection {
 /// Whether librdkafka takes a property by itself.
 #[cfg(feature = "files")]
 pub(crate) fn rejection(name: &str, value: &str) -> Option<Rejection> {
+    if name == "plugin.library.paths" {
+        // Setting it loads the libraries.
+        return None;
+    }
     match ClientConfig::new().set(name, value).create_native_config() {
         Ok(_) => None,
         Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Some(Rejection::Unknown),
@@ -186,11 +190,12 @@ pub(crate) fn rejection(name: &str, value: &str) -> Option<Rejection> {
 pub(crate) fn told(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, words, name, value) => {
-            let words = words.trim_end_matches('.');
+            let words = words.trim_end_matches(|c: char| c.is_whitespace() || c == '.');
             let hidden = is_secret(name) && !value.is_empty();
             let words = if hidden { words.replace(value.as_str(), MASK) } else { words.to_owned() };
             let named = if words.contains(name.as_str()) { words } else { format!("{name}: {words}") };
-            let absent = named.contains("not supported in this build");
+            let absent = ["not supported in this build", "not available at build time"];
+            let absent = absent.iter().any(|words| named.contains(words));
             if absent { format!("{named}; fairpoll's feature `tls` brings TLS and SASL") } else { named }
         }
         _ => error.to_string(),

@@ -19,7 +19,7 @@ pub(super) enum Fate {
     /// A librdkafka property.
     Property { name: &'static str, conversion: Conversion },
     /// Accepted with this value, which Fairpoll has anyway; refused with any other.
-    Only { value: &'static str, why: &'static str },
+    Only { value: bool, why: &'static str },
     /// Accepted without effect, and warned of.
     Ignored(&'static str),
     /// Refused: why, and what to do instead.
@@ -33,7 +33,9 @@ pub(super) enum Conversion {
     Milliseconds,
     /// Bytes are bytes.
     Bytes,
-    /// The same word or truth value.
+    /// True is true.
+    Truth,
+    /// The same word.
     Same,
     /// `none` is librdkafka's `error`.
     OffsetReset,
@@ -46,7 +48,7 @@ impl Conversion {
         match self {
             Self::Milliseconds => "ms, as it is",
             Self::Bytes => "bytes, as it is",
-            Self::Same => "as it is",
+            Self::Truth | Self::Same => "as it is",
             Self::OffsetReset => "`none` becomes `error`, others as they are",
             Self::Assignors => {
                 "`RangePartitionAssignor` becomes `range`, `RoundRobinPartitionAssignor` `roundrobin`; \
@@ -87,7 +89,7 @@ const fn refused(name: &'static str, default: &'static str, why: &'static str) -
     Argument { name, default, fate: Fate::Refused(why) }
 }
 
-use Conversion::{Assignors, Bytes, Milliseconds, OffsetReset, Same};
+use Conversion::{Assignors, Bytes, Milliseconds, OffsetReset, Same, Truth};
 
 const DECODE: &str = "records are bytes, `key()` and `value()` lend them; decode them in the program";
 
@@ -112,7 +114,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         name: "enable_auto_commit",
         default: "True",
         fate: Fate::Only {
-            value: "false",
+            value: false,
             why: "offsets are committed after processing: call `commit(&batch)` where the batch's work is done",
         },
     },
@@ -121,7 +123,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         "5000",
         "nothing is committed by time: `commit` and `stop` do it, after processing",
     ),
-    property("check_crcs", "True", "check.crcs", Same),
+    property("check_crcs", "True", "check.crcs", Truth),
     property("metadata_max_age_ms", "300000", "topic.metadata.refresh.interval.ms", Milliseconds),
     property(
         "partition_assignment_strategy",

@@ -161,7 +161,7 @@ impl Reader<'_> {
                 }
             }
             Fate::Only { value: accepted, why } => {
-                if self.scalar(entry).is_some_and(|value| value != accepted) {
+                if self.truth(entry).is_some_and(|value| value != accepted) {
                     let message = format!("`{name}` can only be {accepted}");
                     let problem = Problem::new(entry.place(), message, "not with Fairpoll");
                     self.problems.push(problem.help(why));
@@ -184,6 +184,7 @@ impl Reader<'_> {
             Conversion::Milliseconds | Conversion::Bytes => {
                 self.number(entry, 0..=u32::MAX).map(|number| number.to_string())
             }
+            Conversion::Truth => self.truth(entry).map(|truth| truth.to_string()),
             Conversion::Same => self.scalar(entry),
             Conversion::OffsetReset => {
                 self.scalar(entry).map(|value| if value == "none" { "error".to_owned() } else { value })
@@ -377,8 +378,9 @@ impl Reader<'_> {
         let written = self.source.get(entry.node.span.clone()).unwrap_or_default();
         match &entry.node.value {
             Value::Text(text) => Some(text.clone()),
-            Value::Bool(truth) => Some(truth.to_string()),
-            // `0123` may be a password; behind an alias something else is written than is meant.
+            // `yes` and `0123` may be passwords; behind an alias something else is written than is meant.
+            Value::Bool(truth) if written.starts_with('*') => Some(truth.to_string()),
+            Value::Bool(_) => Some(written.to_owned()),
             Value::Integer(number) if written.parse() == Ok(*number) => Some(written.to_owned()),
             Value::Integer(number) => Some(number.to_string()),
             Value::Float(number) if written.parse() == Ok(*number) => Some(written.to_owned()),

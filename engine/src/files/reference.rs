@@ -72,13 +72,13 @@ fn arguments() -> String {
         let (fate, why) = match argument.fate {
             Fate::Key => ("a key, see above".to_owned(), String::new()),
             Fate::Property { name, conversion } => (code(name), conversion.words().to_owned()),
-            Fate::Only { value, why } => (format!("only {}", code(value)), why.to_owned()),
+            Fate::Only { value, why } => (format!("only `{value}`"), why.to_owned()),
             Fate::Ignored(why) => ("ignored, with a warning".to_owned(), why.to_owned()),
             Fate::Refused(why) => ("refused".to_owned(), why.to_owned()),
         };
         let here = match argument.fate {
             Fate::Property { name, .. } => default_of(name),
-            Fate::Only { value, .. } => code(value),
+            Fate::Only { value, .. } => format!("`{value}`"),
             Fate::Key | Fate::Ignored(_) | Fate::Refused(_) => String::new(),
         };
         [code(argument.name), fate, why, code(argument.default), here]
