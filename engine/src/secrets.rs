@@ -143,6 +143,6 @@ mod tests {
             assert!(!masked.contains("unter2"), "{masked}");
             assert!(masked.contains("b: 2") || masked.contains("b = 2"), "{masked}");
         }
-        assert_eq!(mask_source("abc: def\n", &[5..8]), "abc: ***\n");
+        assert_eq!(mask_source("abc: def\n", &[5..6, 6..8]), "abc: ***\n");
     }
 }

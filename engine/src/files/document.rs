@@ -53,22 +53,22 @@ pub enum Value {
 ///
 /// # Errors
 /// If it is not YAML.
-pub fn parse_yaml(source: &str) -> Result<Node, Problem> {
+pub fn parse_yaml(source: &str) -> Result<Node, Box<Problem>> {
     let parsed = serde_saphyr::from_str::<Spanned<Value>>(source).map(Node::from);
-    parsed.map_err(|error| yaml_problem(source, &error))
+    parsed.map_err(|error| Box::new(yaml_problem(source, &error)))
 }
 
 /// Reads TOML. Times are read as text.
 ///
 /// # Errors
 /// If it is not TOML.
-pub fn parse_toml(source: &str) -> Result<Node, Problem> {
+pub fn parse_toml(source: &str) -> Result<Node, Box<Problem>> {
     match DeTable::parse(source) {
         Ok(table) => {
             let span = table.span();
             Ok(Node { value: map_of(table.into_inner()), span })
         }
-        Err(error) => Err(Problem::new(error.span().unwrap_or(0..0), error.message(), "here")),
+        Err(error) => Err(Box::new(Problem::new(error.span().unwrap_or(0..0), error.message(), "here"))),
     }
 }
 

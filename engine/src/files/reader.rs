@@ -21,7 +21,7 @@ pub(super) fn read(source: &str, format: Format) -> Result<Config, Problems> {
         Format::Yaml => document::parse_yaml(source),
         Format::Toml => document::parse_toml(source),
     };
-    let root = parsed.map_err(|problem| Problems::new(mask_source(source, &[]), vec![problem]))?;
+    let root = parsed.map_err(|problem| Problems::new(mask_source(source, &[]), vec![*problem]))?;
     let mut reader = Reader {
         source,
         config: Config::unsaid(),

@@ -168,7 +168,7 @@ fn similar_file(path: &Path, kind: FileKind) -> Option<PathBuf> {
 }
 
 fn parse(source: &str) -> Result<(Scenario, GateLines), Vec<Problem>> {
-    let tree = tree::parse_yaml(source).map_err(|problem| vec![problem])?;
+    let tree = tree::parse_yaml(source).map_err(|problem| vec![*problem])?;
     let schema = schema();
     let mut problems = conform::conform(&tree, &schema);
     let scenario = match serde_saphyr::from_str::<Scenario>(source) {
