@@ -34,6 +34,10 @@
 //!
 //! A poll takes from every topic that has records and returns at once: an idle topic adds no
 //! waiting. A topic that fails is reported in [`Batch::errors`] while all others go on.
+//!
+//! What is not configured follows from the number of topics; [`Config::explain`] says what a
+//! configuration comes to. With the feature `files` it is read from YAML, JSON or TOML, and the
+//! arguments of aiokafka's consumer are understood.
 #![warn(missing_docs)]
 
 mod batch;

@@ -36,6 +36,21 @@ fn fits(came: [u64; 3], cost: &Cost) -> bool {
     came[..2] == [cost.threads, cost.connections] && came[2] <= cost.descriptors
 }
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the process has when nothing of it comes or goes any more.
+async fn has_settled() -> Has {
+    let until = Instant::now() + PATIENCE;
+    let (mut last, mut same) = (has(), 0);
+    while same < 5 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = has();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
 /// Threads and connections exactly, descriptors as a bound, with one broker and with three, each of
 /// which leads partitions of every topic.
 #[tokio::test]
@@ -51,20 +66,12 @@ async fn a_consumer_takes_what_was_predicted() {
             let config = config(&mock, &format!("cost-{brokers}-{mode}"), &topics, mode);
             let cost = config.explain(None).expect("a configuration").cost;
             assert_eq!(cost.brokers, brokers as u64, "the mock names all its brokers");
-            // What was tried out, and what was stopped before, goes on a thread of its own.
-            let until = Instant::now() + Duration::from_secs(10);
-            let mut before = has();
-            loop {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                let now = has();
-                if now == before || Instant::now() > until {
-                    break;
-                }
-                before = now;
-            }
+            // What was tried out, and the consumer before, are destroyed on threads of their own.
+            let before = has_settled().await;
             let mut consumer = Consumer::start(config).expect("start");
             drain(&mut consumer, 12).await;
             // The first contact's connection becomes that of the broker found behind it.
+            let until = Instant::now() + PATIENCE;
             while !fits(came_since(before), &cost) && Instant::now() < until {
                 common::poll_for(&mut consumer, Duration::from_millis(50)).await;
             }

@@ -232,8 +232,6 @@ fn timings() -> impl Strategy<Value = [Option<u32>; 4]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     /// For all explicit values, wherever they are written, all modes and numbers of topics: they are
     /// what librdkafka is told, and the quota is theirs.
     #[test]
