@@ -215,25 +215,25 @@ impl Config {
     #[must_use]
     pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
         self.bootstrap_servers = servers.into();
-        self.said("bootstrap_servers")
+        self.noted("bootstrap_servers")
     }
 
     /// The consumer group.
     #[must_use]
     pub fn group_id(mut self, group_id: impl Into<String>) -> Self {
         self.group_id = group_id.into();
-        self.said("group_id")
+        self.noted("group_id")
     }
 
     /// The topics, each with weight 1, in the place of all that were named before.
     #[must_use]
     pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics = topics.into_iter().map(|name| TopicConfig { name: name.into(), weight: 1 }).collect();
-        self.said("topics")
+        self.noted("topics")
     }
 
     /// Notes that the program said it, in the place of whoever said it before.
-    fn said(mut self, setting: &str) -> Self {
+    fn noted(mut self, setting: &str) -> Self {
         self.origins.note(setting, Origin::Program);
         self
     }
@@ -242,14 +242,14 @@ impl Config {
     #[must_use]
     pub fn mode(mut self, mode: ModeRequest) -> Self {
         self.mode = Some(mode);
-        self.said("mode")
+        self.noted("mode")
     }
 
     /// The original's switch: `true` asks for `multi` (one topic: `single`), `false` for `single`.
     #[must_use]
     pub fn multi_consumer_mode(mut self, enabled: bool) -> Self {
         self.multi_consumer_mode = Some(enabled);
-        self.said("multi_consumer_mode")
+        self.noted("multi_consumer_mode")
     }
 
     /// Records: in `single` of a whole poll, in `multi` and `fair` of a topic in a poll. Default 500;
@@ -257,7 +257,7 @@ impl Config {
     #[must_use]
     pub fn max_poll_records(mut self, records: u32) -> Self {
         self.max_poll_records = Some(records);
-        self.said("max_poll_records")
+        self.noted("max_poll_records")
     }
 
     /// How long a member may be silent before its group gives it up: `session.timeout.ms`. Under
@@ -290,7 +290,7 @@ impl Config {
     #[must_use]
     pub fn group_strategy(mut self, strategy: GroupStrategy) -> Self {
         self.group_strategy = Some(strategy);
-        self.said("group_strategy")
+        self.noted("group_strategy")
     }
 
     /// How long the first poll waits at most for every handle's first assignment, and no longer than
@@ -299,7 +299,7 @@ impl Config {
     #[must_use]
     pub fn join_wait(mut self, wait: Duration) -> Self {
         self.join_wait = wait;
-        self.said("join_wait_ms")
+        self.noted("join_wait_ms")
     }
 
     /// How long a poll after an assignment waits for the first fetch of every newly assigned
@@ -309,7 +309,7 @@ impl Config {
     #[must_use]
     pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
         self.first_fetch_wait = wait;
-        self.said("first_fetch_wait_ms")
+        self.noted("first_fetch_wait_ms")
     }
 
     /// A librdkafka property. Those that would break the engine's promises are refused at start.
@@ -374,6 +374,11 @@ impl Config {
             Some(records) => NonZeroU32::new(records).expect("validate refuses 0"),
             None => Preset::for_lanes(lane_count).map_or(RECORDS_DEFAULT, |preset| preset.max_poll_records),
         }
+    }
+
+    /// Every setting that was said, by name (a key of files, or a librdkafka property), and where.
+    pub fn said(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.origins.iter()
     }
 
     /// Where a setting came from: a key of files, or a property.

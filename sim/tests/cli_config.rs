@@ -172,6 +172,14 @@ tells! {
     empty: refused("consumer.yaml", "# nothing yet\n");
     extension_that_says_nothing: refused("consumer.conf", GOOD);
     group_missing: broken("group_id: model\n", "");
+    timings_that_do_not_go_together: broken(
+        "multi_consumer_mode: true",
+        "mode: fair\nsession_timeout_ms: 30000\nmax_poll_interval_ms: 20000"
+    );
+    static_member_of_several_handles: broken(
+        "multi_consumer_mode: true",
+        "mode: multi\ngroup_instance_id: me"
+    );
     own_groups_of_one_handle: broken("multi_consumer_mode: true", "mode: fair\ngroup_strategy: own");
 }
 

@@ -62,6 +62,10 @@ impl Origins {
         self.0.insert(setting.to_owned(), origin);
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.0.iter().map(|(setting, origin)| (setting.as_str(), origin))
+    }
+
     pub(crate) fn of(&self, setting: &str) -> Origin {
         self.0.get(setting).cloned().unwrap_or(Origin::Default)
     }

@@ -71,7 +71,7 @@ pub(crate) fn plan(config: &Config) -> Result<Topology, StartError> {
     if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
         return Err(StartError::Config {
             what: format!(
-                "the group strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
+                "the group_strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
                  take the mode multi or another strategy",
                 topology.resolution.actual
             ),

@@ -2,15 +2,17 @@
 
 mod explain;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use fairpoll::Config;
 use fairpoll::files::{Format, reference};
+use fairpoll::secrets::mask_source;
+use fairpoll::{Config, Explanation, Origin, StartError};
 
 use crate::cli::{rendering, tell, tell_error, tell_load_error};
 use crate::exit_code::ExitCode;
-use crate::scenario::{FileKind, LoadError, read_text};
+use crate::scenario::{FileKind, LoadError, Problem, read_text};
 
 /// What to do with a consumer's configuration.
 #[derive(Debug, Args)]
@@ -78,35 +80,70 @@ fn explain(arguments: &ExplainArguments) -> ExitCode {
         ));
         return ExitCode::Usage;
     };
-    let config = match load(path, format) {
-        Ok(config) => config,
-        Err(error) => {
-            tell_load_error(&error, rendering());
-            return error.exit_code();
-        }
-    };
-    match config.explain(arguments.brokers) {
-        Ok(explanation) => {
+    match load(path, format, arguments.brokers) {
+        Ok(Ok(explanation)) => {
             match arguments.format {
                 Output::Text => tell(explain::text(path, &explanation).trim_end()),
                 Output::Json => tell(format!("{:#}", explain::json(path, &explanation))),
             }
             ExitCode::Pass
         }
-        Err(error) => {
-            tell_error(format!("`{}` is no usable configuration: {error}", path.display()));
+        Ok(Err(unusable)) => {
+            tell_error(format!("`{}` is no usable configuration: {unusable}", path.display()));
             ExitCode::Usage
+        }
+        Err(error) => {
+            tell_load_error(&error, rendering());
+            error.exit_code()
         }
     }
 }
 
-fn load(path: &Path, format: Format) -> Result<Config, LoadError> {
+/// The explanation of a file. Whatever is wrong at a place in it is a [`LoadError`]; what is missing
+/// in it has no place.
+fn load(
+    path: &Path,
+    format: Format,
+    brokers: Option<u32>,
+) -> Result<Result<Explanation, StartError>, LoadError> {
     let text = read_text(path, FileKind::Configuration)?;
-    Config::from_text(&text, format).map_err(|problems| LoadError::Invalid {
+    // Masked: the lines around a problem may hold secrets.
+    let invalid = |masked: &str, problems: &[Problem]| LoadError::Invalid {
         path: path.to_owned(),
         kind: FileKind::Configuration,
-        // Masked: the lines around a problem may hold secrets.
-        source_text: problems.source_text().to_owned(),
-        problems: problems.problems().to_vec(),
+        source_text: masked.to_owned(),
+        problems: problems.to_vec(),
+    };
+    let config = Config::from_text(&text, format)
+        .map_err(|problems| invalid(problems.source_text(), problems.problems()))?;
+    let explained = config.explain(brokers);
+    match explained.as_ref().err().and_then(|error| located(&config, &text, &error.to_string())) {
+        Some(problem) => Err(invalid(&mask_source(&text, &[]), &[problem])),
+        None => Ok(explained),
+    }
+}
+
+/// What is wrong with settings that do not go together, at the first two that the message names.
+fn located(config: &Config, text: &str, message: &str) -> Option<Problem> {
+    let mut named: Vec<(usize, Range<usize>)> = config
+        .said()
+        .filter_map(|(setting, origin)| {
+            let (key, line) = match origin {
+                Origin::File { key, line } => (key, *line),
+                Origin::Aiokafka { argument, line } => (argument, *line),
+                _ => return None,
+            };
+            let line = usize::try_from(line).ok()?.checked_sub(1)?;
+            let begin: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+            let at = begin + text[begin..].find(key.as_str())?;
+            Some((message.find(setting)?, at..at + key.len()))
+        })
+        .collect();
+    named.sort_by_key(|(mentioned, _)| *mentioned);
+    let mut places = named.into_iter().map(|(_, place)| place);
+    let problem = Problem::new(places.next()?, message, "this");
+    Some(match places.next() {
+        Some(other) => problem.also(other, "and this"),
+        None => problem,
     })
 }
