@@ -177,10 +177,11 @@ pub(crate) const FETCH_DEFAULTS: &[(&str, &str)] =
 /// first record, whatever the broker: librdkafka opens the connection to a partition's leader only
 /// then, at most one in 50 ms, and repeats the query for the first offset after 100 ms. Where that
 /// query is refused it asks again after 500 ms.
-pub(crate) const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
+const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
 
-/// Handles that are started together have all joined within seconds; see `docs/group-strategies.md`.
-pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(5);
+/// Under KIP-848 and in groups of their own, handles that are started together have joined after 0.1 s,
+/// and after 3.1 s where the broker delays a group's first rebalance (`docs/group-strategies.md`).
+const JOIN_WAIT: Duration = Duration::from_secs(5);
 
 impl Config {
     /// A configuration with its defaults: no explicit mode, records by the number of topics.

@@ -176,10 +176,7 @@ tells! {
         "multi_consumer_mode: true",
         "mode: fair\nsession_timeout_ms: 30000\nmax_poll_interval_ms: 20000"
     );
-    static_member_of_several_handles: broken(
-        "multi_consumer_mode: true",
-        "mode: multi\ngroup_instance_id: me"
-    );
+    static_member_of_several_handles: broken("fetch.min.bytes: 1", "group.instance.id: me");
     own_groups_of_one_handle: broken("multi_consumer_mode: true", "mode: fair\ngroup_strategy: own");
 }
 
