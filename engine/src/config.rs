@@ -1,12 +1,21 @@
 //! What a consumer is told at its start.
 
+mod origin;
+pub(crate) mod properties;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
-use fairpoll_core::QuotaLimits;
+use fairpoll_core::{Preset, QuotaLimits, RECORDS_DEFAULT};
 
+pub use self::origin::Origin;
+use self::origin::Origins;
+use self::properties::{Properties, canonical};
 use crate::error::StartError;
+use crate::secrets::mask_properties;
 
 /// Configuration of a [`Consumer`](crate::Consumer).
 ///
@@ -20,14 +29,31 @@ use crate::error::StartError;
 ///     .property("auto.offset.reset", "earliest");
 /// assert!(config.validate().is_ok());
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+///
+/// With the feature `files` it is read from YAML, JSON or TOML; what is set by a method afterwards
+/// wins:
+///
+/// ```
+/// # #[cfg(feature = "files")] {
+/// use fairpoll::Config;
+/// use fairpoll::files::Format;
+///
+/// let text = "{bootstrap_servers: kafka:9092, group_id: g, topics: [a, b], multi_consumer_mode: true}";
+/// let config = Config::from_text(text, Format::Yaml).unwrap().max_poll_records(100);
+/// # assert!(config.validate().is_ok());
+/// # }
+/// ```
+///
+/// What is not said follows from the number of topics where each has a quota of its own; see
+/// [`fairpoll_core::Preset`].
+#[derive(Clone, PartialEq)]
 pub struct Config {
     pub(crate) bootstrap_servers: String,
     pub(crate) group_id: String,
     pub(crate) topics: Vec<TopicConfig>,
     pub(crate) mode: Option<ModeRequest>,
     pub(crate) multi_consumer_mode: Option<bool>,
-    pub(crate) max_poll_records: u32,
+    pub(crate) max_poll_records: Option<u32>,
     pub(crate) quota: Quota,
     pub(crate) starvation_guard: u32,
     pub(crate) group_strategy: Option<GroupStrategy>,
@@ -35,6 +61,47 @@ pub struct Config {
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
     pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) origins: Origins,
+    /// What was said in a file and has no effect.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Properties are masked by name.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            bootstrap_servers,
+            group_id,
+            topics,
+            mode,
+            multi_consumer_mode,
+            max_poll_records,
+            quota,
+            starvation_guard,
+            group_strategy,
+            group_instance_id,
+            join_wait,
+            first_fetch_wait,
+            properties,
+            origins: _,
+            ignored: _,
+        } = self;
+        f.debug_struct("Config")
+            .field("bootstrap_servers", bootstrap_servers)
+            .field("group_id", group_id)
+            .field("topics", topics)
+            .field("mode", mode)
+            .field("multi_consumer_mode", multi_consumer_mode)
+            .field("max_poll_records", max_poll_records)
+            .field("quota", quota)
+            .field("starvation_guard", starvation_guard)
+            .field("group_strategy", group_strategy)
+            .field("group_instance_id", group_instance_id)
+            .field("join_wait", join_wait)
+            .field("first_fetch_wait", first_fetch_wait)
+            .field("properties", &mask_properties(properties))
+            .finish()
+    }
 }
 
 /// A topic and its share.
@@ -46,7 +113,7 @@ pub(crate) struct TopicConfig {
 }
 
 impl TopicConfig {
-    fn new(name: String) -> Self {
+    pub(crate) fn new(name: String) -> Self {
         Self { name, weight: 1, priority: 0 }
     }
 }
@@ -72,6 +139,15 @@ pub enum Quota {
 
 pub use fairpoll_core::RequestedMode as ModeRequest;
 
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => f.write_str("fixed"),
+            Self::LagProportional { min, max } => write!(f, "lag_proportional from {min} to {max}"),
+        }
+    }
+}
+
 /// How handles share the consumer group: those of `multi` among each other, and the handles of
 /// several instances of a program in every mode. The default is [`Self::Kip848`] in `multi` and
 /// [`Self::Classic`] in `single` and `fair`, whose groups may have members of other programs.
@@ -96,16 +172,44 @@ pub enum GroupStrategy {
 /// librdkafka's name for [`Config::group_instance_id`].
 pub(crate) const GROUP_INSTANCE_ID: &str = "group.instance.id";
 
-/// librdkafka properties that the engine's promises rest on, and why.
-const RESERVED: &[(&str, &str)] = &[
-    ("group.id", "it is a setting of its own"),
-    ("bootstrap.servers", "it is a setting of its own"),
-    ("metadata.broker.list", "it is an alias of bootstrap.servers, a setting of its own"),
-    ("enable.auto.commit", "offsets are committed by commit() and stop(), after processing"),
-    ("enable.auto.offset.store", "offsets are committed by commit() and stop(), after processing"),
-    ("enable.partition.eof", "it moves positions in batch calls (librdkafka #4844)"),
-    ("group.protocol", "the group strategy decides it"),
-];
+impl GroupStrategy {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kip848, Self::Cooperative, Self::Own, Self::Classic];
+
+    /// As it is written in files: `kip848`, `cooperative`, `own`, `classic`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kip848 => "kip848",
+            Self::Cooperative => "cooperative",
+            Self::Own => "own",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+impl fmt::Display for GroupStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not a group strategy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown group strategy `{text}`: write kip848, cooperative, own or classic")]
+pub struct UnknownGroupStrategy {
+    /// What was written.
+    pub text: String,
+}
+
+impl FromStr for GroupStrategy {
+    type Err = UnknownGroupStrategy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGroupStrategy> {
+        let known = Self::ALL.into_iter().find(|strategy| strategy.name() == text);
+        known.ok_or_else(|| UnknownGroupStrategy { text: text.to_owned() })
+    }
+}
 
 /// Defaults for fetching, fixed per handle at creation. They belong together: with the default
 /// back-off of 1,000 ms a full queue is parked for a second, and with the default fetch wait of
@@ -113,7 +217,7 @@ const RESERVED: &[(&str, &str)] = &[
 /// their end (one fetch is in flight per broker). Measured draining 1 M records at 1 ms of work
 /// per poll: librdkafka's defaults 2.58 s and 296 MiB; 10,000 records, back-off 10, wait 10:
 /// 2.52 s and 64 MiB. A wait of 10 keeps an idle broker at 0.1 CPU s per second, 100 next to none.
-const FETCH_DEFAULTS: &[(&str, &str)] =
+pub(crate) const FETCH_DEFAULTS: &[(&str, &str)] =
     &[("queued.min.messages", "10000"), ("fetch.queue.backoff.ms", "10"), ("fetch.wait.max.ms", "50")];
 
 /// Long beside the two or three polls that topics of one priority wait for each other, and short beside
@@ -127,51 +231,104 @@ const STARVATION_GUARD: u32 = 10;
 /// query is refused it asks again after 500 ms.
 const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
 
+/// Under KIP-848 and in groups of their own, handles that are started together have joined after 0.1 s,
+/// and after 3.1 s where the broker delays a group's first rebalance (`docs/group-strategies.md`).
+const JOIN_WAIT: Duration = Duration::from_secs(5);
+
 impl Config {
-    /// A configuration with its defaults: no explicit mode, 500 records.
+    /// A configuration with its defaults: no explicit mode, records by the number of topics.
     #[must_use]
     pub fn new<T: Into<String>>(
         bootstrap_servers: impl Into<String>,
         group_id: impl Into<String>,
         topics: impl IntoIterator<Item = T>,
     ) -> Self {
-        let topics = topics.into_iter().map(|name| TopicConfig::new(name.into())).collect();
+        Self::unsaid().bootstrap_servers(bootstrap_servers).group_id(group_id).topics(topics)
+    }
+
+    /// Nothing said yet.
+    pub(crate) fn unsaid() -> Self {
         Self {
-            bootstrap_servers: bootstrap_servers.into(),
-            group_id: group_id.into(),
-            topics,
+            bootstrap_servers: String::new(),
+            group_id: String::new(),
+            topics: Vec::new(),
             mode: None,
             multi_consumer_mode: None,
-            max_poll_records: 500,
+            max_poll_records: None,
             quota: Quota::Fixed,
             starvation_guard: STARVATION_GUARD,
             group_strategy: None,
             group_instance_id: None,
-            join_wait: Duration::from_secs(5),
+            join_wait: JOIN_WAIT,
             first_fetch_wait: FIRST_FETCH_WAIT,
             properties: BTreeMap::new(),
+            origins: Origins::default(),
+            ignored: Vec::new(),
         }
+    }
+
+    /// `host:port`, comma separated.
+    #[must_use]
+    pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
+        self.bootstrap_servers = servers.into();
+        self.noted("bootstrap_servers")
+    }
+
+    /// The consumer group.
+    #[must_use]
+    pub fn group_id(mut self, group_id: impl Into<String>) -> Self {
+        self.group_id = group_id.into();
+        self.noted("group_id")
+    }
+
+    /// The topics, each with weight 1, in the place of all that were named before.
+    #[must_use]
+    pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.topics = topics.into_iter().map(|name| TopicConfig::new(name.into())).collect();
+        self.noted("topics")
+    }
+
+    /// Notes that the program said it, in the place of whoever said it before.
+    fn noted(mut self, setting: &str) -> Self {
+        self.origins.note(setting, Origin::Program);
+        self
     }
 
     /// Asks for a mode. Wins over [`Self::multi_consumer_mode`].
     #[must_use]
     pub fn mode(mut self, mode: ModeRequest) -> Self {
         self.mode = Some(mode);
-        self
+        self.noted("mode")
     }
 
     /// The original's switch: `true` asks for `multi` (one topic: `single`), `false` for `single`.
     #[must_use]
     pub fn multi_consumer_mode(mut self, enabled: bool) -> Self {
         self.multi_consumer_mode = Some(enabled);
-        self
+        self.noted("multi_consumer_mode")
     }
 
-    /// Records: in `single` of a whole poll, in `multi` and `fair` of a topic in a poll.
+    /// Records: in `single` of a whole poll, in `multi` and `fair` of a topic in a poll. Default 500;
+    /// in `multi` and `fair` 300 from 6 topics on, 200 from 10 on.
     #[must_use]
     pub fn max_poll_records(mut self, records: u32) -> Self {
-        self.max_poll_records = records;
-        self
+        self.max_poll_records = Some(records);
+        self.noted("max_poll_records")
+    }
+
+    /// How long a member may be silent before its group gives it up: `session.timeout.ms`. Under
+    /// KIP-848 the broker decides. Default 45 s; in `multi` and `fair` 30 s for 2 to 5 topics, 60 s
+    /// from 10 on.
+    #[must_use]
+    pub fn session_timeout(self, timeout: Duration) -> Self {
+        self.property("session.timeout.ms", timeout.as_millis().to_string())
+    }
+
+    /// How far apart polls may be: `max.poll.interval.ms`. Default 300 s; in `multi` and `fair` 600 s
+    /// from 10 topics on.
+    #[must_use]
+    pub fn max_poll_interval(self, interval: Duration) -> Self {
+        self.property("max.poll.interval.ms", interval.as_millis().to_string())
     }
 
     /// A topic's share relative to the others' 1. Unknown topics are refused at start.
@@ -205,14 +362,14 @@ impl Config {
     #[must_use]
     pub fn starvation_guard(mut self, polls: u32) -> Self {
         self.starvation_guard = polls;
-        self
+        self.noted("starvation_guard")
     }
 
     /// What a topic may have of a poll. Default [`Quota::Fixed`].
     #[must_use]
     pub fn quota(mut self, quota: Quota) -> Self {
         self.quota = quota;
-        self
+        self.noted("quota")
     }
 
     /// Kept, with a weight that `validate` refuses by name: builders cannot fail.
@@ -224,7 +381,7 @@ impl Config {
     #[must_use]
     pub fn group_strategy(mut self, strategy: GroupStrategy) -> Self {
         self.group_strategy = Some(strategy);
-        self
+        self.noted("group_strategy")
     }
 
     /// Makes the consumer a static member of its group (KIP-345): started anew under the same name within
@@ -241,7 +398,7 @@ impl Config {
     #[must_use]
     pub fn group_instance_id(mut self, id: impl Into<String>) -> Self {
         self.group_instance_id = Some(id.into());
-        self
+        self.noted("group_instance_id")
     }
 
     /// How long the first poll waits at most for every handle's first assignment, and no longer than
@@ -250,7 +407,7 @@ impl Config {
     #[must_use]
     pub fn join_wait(mut self, wait: Duration) -> Self {
         self.join_wait = wait;
-        self
+        self.noted("join_wait_ms")
     }
 
     /// How long a poll after an assignment waits for the first fetch of every newly assigned
@@ -260,14 +417,22 @@ impl Config {
     #[must_use]
     pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
         self.first_fetch_wait = wait;
-        self
+        self.noted("first_fetch_wait_ms")
     }
 
     /// A librdkafka property. Those that would break the engine's promises are refused at start.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.properties.insert(name.into(), value.into());
+        self.set_property(name.into(), value.into(), Origin::Program);
         self
+    }
+
+    /// Sets a property under whichever of its names it was set before.
+    pub(crate) fn set_property(&mut self, name: String, value: String, origin: Origin) {
+        let same = |known: &String| canonical(known) == canonical(&name);
+        self.properties.retain(|known, _| !same(known));
+        self.origins.note(canonical(&name), origin);
+        self.properties.insert(name, value);
     }
 
     /// Checks what can be checked without a broker.
@@ -298,7 +463,7 @@ impl Config {
         if self.topics.is_empty() {
             return invalid("there is no topic to consume".to_owned());
         }
-        if self.max_poll_records == 0 {
+        if self.max_poll_records == Some(0) {
             return invalid("max_poll_records is 0: a poll could return nothing".to_owned());
         }
         for (index, topic) in self.topics.iter().enumerate() {
@@ -319,27 +484,39 @@ impl Config {
             return invalid("starvation_guard is 0 polls: with 1 a topic waits for one poll".to_owned());
         }
         if let Quota::LagProportional { min, max } = self.quota {
+            // Quotas differ only where every topic has one.
+            let base = self.base_quota(u32::try_from(self.topics.len()).unwrap_or(u32::MAX)).get();
             let heaviest = self.topics.iter().map(|topic| topic.weight).max().unwrap_or(1);
-            let most = heaviest.saturating_mul(self.max_poll_records);
-            if min == 0 || min > self.max_poll_records || max < most {
+            let most = heaviest.saturating_mul(base);
+            if min == 0 || min > base || max < most {
                 return invalid(format!(
                     "lag_proportional from {min} to {max} does not hold the quotas it begins with: take a min \
-                     from 1 to max_poll_records ({}), and a max of at least {most}",
-                    self.max_poll_records
+                     from 1 to max_poll_records ({base}), and a max of at least {most}"
                 ));
             }
         }
-        for (name, why) in RESERVED {
-            if self.properties.contains_key(*name) {
-                return invalid(format!("the property {name} cannot be set: {why}"));
-            }
+        match self.properties.iter().find_map(|(name, value)| properties::refusal(name, value)) {
+            Some(what) => invalid(what),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// The quota of a lane of weight 1.
-    pub(crate) fn base_quota(&self) -> NonZeroU32 {
-        NonZeroU32::new(self.max_poll_records).expect("validate refuses 0")
+    /// The quota of a lane of weight 1, where there are so many lanes.
+    pub(crate) fn base_quota(&self, lane_count: u32) -> NonZeroU32 {
+        match self.max_poll_records {
+            Some(records) => NonZeroU32::new(records).expect("validate refuses 0"),
+            None => Preset::for_lanes(lane_count).map_or(RECORDS_DEFAULT, |preset| preset.max_poll_records),
+        }
+    }
+
+    /// Every setting that was said, by name (a key of files, or a librdkafka property), and where.
+    pub fn said(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.origins.iter()
+    }
+
+    /// Where a setting came from: a key of files, or a property.
+    pub(crate) fn origin(&self, setting: &str) -> Origin {
+        self.origins.of(canonical(setting))
     }
 
     /// Floor and ceiling of quotas that are not fixed.
@@ -355,24 +532,30 @@ impl Config {
 
     /// Properties of a handle, before the group's own: fetch defaults, then the user's, then what
     /// the engine's promises rest on.
-    pub(crate) fn client_properties(&self) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<String, String> =
-            FETCH_DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        all.extend(self.properties.clone());
+    pub(crate) fn client_properties(&self) -> Properties {
+        let mut all = Properties::default();
+        for (name, value) in FETCH_DEFAULTS {
+            all.set(name, *value, Origin::Default);
+        }
+        for (name, value) in &self.properties {
+            all.set(name, value, self.origin(name));
+        }
+        all.set("bootstrap.servers", &self.bootstrap_servers, self.origin("bootstrap_servers"));
         let fixed = [
-            ("bootstrap.servers", self.bootstrap_servers.as_str()),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             // librdkafka 2.2–2.13.1 moves the position on EOF messages in batch calls (#4844).
             ("enable.partition.eof", "false"),
         ];
-        all.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for (name, value) in fixed {
+            all.set(name, value, Origin::Fixed);
+        }
         all
     }
 }
 
 /// Kafka's own rule for topic names.
-fn check_topic_name(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_topic_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("is empty");
     }

@@ -5,7 +5,7 @@
 //! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
 mod adapt;
-mod build;
+pub(crate) mod build;
 mod commit;
 mod complete;
 mod exact_lag;

@@ -35,26 +35,39 @@
 //! A poll takes from every topic that has records and returns at once: an idle topic adds no
 //! waiting. A topic that fails is reported in [`Batch::errors`] once, and stands in [`Status::failing`]
 //! until it works again, while all others go on.
+//!
+//! What is not configured follows from the number of topics; [`Config::explain`] says what a
+//! configuration comes to. With the feature `files` it is read from YAML, JSON or TOML, and the
+//! arguments of aiokafka's consumer are understood.
 #![warn(missing_docs)]
 
 mod batch;
 mod config;
 mod consumer;
+mod cost;
 mod error;
 mod event;
+mod explain;
 mod ffi;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod metrics;
+pub mod secrets;
 mod status;
+#[cfg(feature = "files")]
+pub mod suggest;
 mod topology;
 
 pub use batch::{
     Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,
     Record, Records,
 };
-pub use config::{Config, GroupStrategy, ModeRequest, Quota};
+pub use config::{Config, GroupStrategy, ModeRequest, Origin, Quota, UnknownGroupStrategy};
 pub use consumer::{Consumer, LagByTopic, SeekTo};
+pub use cost::Cost;
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;
+pub use explain::{Explanation, HandleExplanation, Setting, TopicShare};
 pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
 };

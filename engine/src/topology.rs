@@ -70,13 +70,19 @@ impl Topology {
             handles[handle].topics.push(topic);
             lanes[lane.position()].topics.push(topic);
         }
+        let quota = config.base_quota(plan.lane_count());
         let of_topic = |topic: &TopicConfig| LaneConfig {
             weight: NonZeroU32::new(topic.weight).expect("validate refuses a weight of 0"),
-            quota: config.base_quota(),
+            quota,
             priority: topic.priority,
         };
-        let shares = plan.lane_configs(config.base_quota(), config.topics.iter().map(of_topic));
+        let shares = plan.lane_configs(quota, config.topics.iter().map(of_topic));
         Self { resolution, handles, lanes, shares }
+    }
+
+    /// Queues with a quota of their own.
+    pub(crate) fn lane_count(&self) -> u32 {
+        u32::try_from(self.lanes.len()).expect("there are no more lanes than topics")
     }
 
     /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is

@@ -71,6 +71,51 @@ async fn a_record_of_a_quiet_topic_does_not_wait_behind_a_deep_backlog() {
     }
 }
 
+/// With ten topics, 200 of each where they have quotas of their own; in `single` 500 in all.
+#[tokio::test]
+async fn what_a_poll_brings_follows_from_the_number_of_topics_unless_it_is_said() {
+    let names: Vec<String> = (0..10).map(|number| format!("t{number}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mock = Mock::filled(&topics.iter().map(|topic| (*topic, 1, 600)).collect::<Vec<_>>());
+    for (mode, said, of_a_topic, in_all) in [
+        (ModeRequest::Single, None, None, 500),
+        (ModeRequest::Multi, None, Some(200), 2000),
+        (ModeRequest::Fair, None, Some(200), 2000),
+        (ModeRequest::Fair, Some(250), Some(250), 2500),
+    ] {
+        let mut config = Config::new(mock.address(), format!("preset-{mode}-{said:?}"), topics.clone())
+            .mode(mode)
+            .property("auto.offset.reset", "earliest")
+            .property("fetch.wait.max.ms", "10");
+        if let Some(said) = said {
+            config = config.max_poll_records(said);
+        }
+        let mut consumer = Consumer::start(config).expect("start");
+        // Everything is fetched before it is shared out: the mock needs several fetches for it.
+        let until = Instant::now() + Duration::from_secs(20);
+        let fetched = |consumer: &Consumer| {
+            let lanes = consumer.consumers().into_values().map(|topic| topic.queued);
+            if mode == ModeRequest::Single {
+                lanes.max().is_some_and(|one| one >= 6000)
+            } else {
+                lanes.min().is_some_and(|one| one >= 600)
+            }
+        };
+        while !fetched(&consumer) && Instant::now() < until {
+            assert!(consumer.get_many(Duration::ZERO, Some(0)).await.expect("poll").is_empty());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+        assert_eq!(batch.len(), in_all, "{mode} {said:?}");
+        // In `single` they are whose fetch came first.
+        if let Some(of_a_topic) = of_a_topic {
+            assert!(batch.partitions().all(|topic| topic.len() == of_a_topic), "{mode} {said:?}");
+        }
+        drop(batch);
+        stopped(consumer).await;
+    }
+}
+
 #[tokio::test]
 async fn a_poll_keeps_to_the_total_that_it_is_given() {
     let mock = Mock::filled(&[("deep", 1, 500), ("quiet-1", 1, 500), ("quiet-2", 1, 500)]);

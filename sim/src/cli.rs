@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::scenario::{LoadError, Loaded, Rendering, load};
 
 mod check;
+mod config;
 mod conform;
 mod init;
 mod logging;
@@ -55,6 +56,8 @@ enum Command {
     Init(init::InitArguments),
     /// Judge the events of an earlier run again and write its report anew.
     Report(report::ReportArguments),
+    /// Explain a consumer's configuration.
+    Config(config::ConfigArguments),
     /// Run random schedules of faults and see that no record is lost.
     Soak(soak::SoakArguments),
     /// Run scenarios on several brokers and see that they come to the same end.
@@ -85,6 +88,7 @@ impl Arguments {
             Command::Schema(arguments) => schema::schema(arguments),
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
+            Command::Config(arguments) => config::config(arguments),
             Command::Soak(arguments) => soak::soak(arguments),
             Command::Conform(arguments) => conform::conform(arguments),
             Command::Worker => crate::worker::main(),
@@ -99,9 +103,6 @@ impl Arguments {
 /// # Errors
 /// The exit code, if one of them is invalid.
 fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
-    // https://no-color.org
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let rendering = if stderr().is_terminal() && colours { Rendering::Fancy } else { Rendering::Plain };
     let mut loaded = Vec::new();
     let mut failed = None;
     for path in paths {
@@ -109,7 +110,7 @@ fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
             Ok(scenario) => loaded.push(scenario),
             Err(error) => {
                 failed = Some(error.exit_code());
-                tell_load_error(&error, rendering);
+                tell_load_error(&error, rendering());
             }
         }
     }
@@ -117,6 +118,13 @@ fn load_all(paths: &[PathBuf]) -> Result<Vec<Loaded>, ExitCode> {
         None => Ok(loaded),
         Some(code) => Err(code),
     }
+}
+
+/// For whom errors are rendered.
+fn rendering() -> Rendering {
+    // https://no-color.org
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if stderr().is_terminal() && colours { Rendering::Fancy } else { Rendering::Plain }
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the command line belong on standard error")]

@@ -14,13 +14,15 @@ mod mode;
 mod model;
 mod problem;
 mod schema;
-pub mod suggest;
-mod tree;
+
+pub use fairpoll::files::Problem;
+use fairpoll::files::document as tree;
+pub use fairpoll::suggest;
 
 pub use backlog::{Backlog, BacklogSize};
 pub use expand::TopicPlan;
-pub use load::{GateLines, Loaded, UnknownMode, load};
+pub use load::{GateLines, Loaded, UnknownMode, load, read_text};
 pub use mode::{FAIRPOLL_MODES, GROUP_STRATEGIES, Mode, ModeKind, Sharing};
 pub use model::*;
-pub use problem::{LoadError, Problem, Rendering};
+pub use problem::{FileKind, LoadError, Rendering};
 pub use schema::schema;

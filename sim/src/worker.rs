@@ -107,22 +107,12 @@ fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
         config = config.quota(Quota::LagProportional { min, max });
     }
     if let Some(mode) = &spec.mode {
-        config = config.mode(match mode.as_str() {
-            "single" => ModeRequest::Single,
-            "multi" => ModeRequest::Multi,
-            "fair" => ModeRequest::Fair,
-            "auto" => ModeRequest::Auto,
-            _ => return Err(WorkerError::Unknown { what: "mode", value: mode.clone() }),
-        });
+        let unknown = |_| WorkerError::Unknown { what: "mode", value: mode.clone() };
+        config = config.mode(mode.parse::<ModeRequest>().map_err(unknown)?);
     }
     if let Some(strategy) = &spec.group_strategy {
-        config = config.group_strategy(match strategy.as_str() {
-            "kip848" => GroupStrategy::Kip848,
-            "cooperative" => GroupStrategy::Cooperative,
-            "own" => GroupStrategy::Own,
-            "classic" => GroupStrategy::Classic,
-            _ => return Err(WorkerError::Unknown { what: "group strategy", value: strategy.clone() }),
-        });
+        let unknown = |_| WorkerError::Unknown { what: "group strategy", value: strategy.clone() };
+        config = config.group_strategy(strategy.parse::<GroupStrategy>().map_err(unknown)?);
     }
     for (name, value) in &spec.properties {
         config = config.property(name, value);

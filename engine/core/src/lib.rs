@@ -8,6 +8,7 @@
 //! | decision | machine |
 //! |---|---|
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
+//! | what holds where the user says nothing | [`preset::Preset`], [`preset::GroupTiming`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
 //! | how quotas follow lag | [`quota::LagProportional`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
@@ -28,6 +29,7 @@ pub mod mode;
 pub mod offsets;
 pub mod partition;
 pub mod poll;
+pub mod preset;
 pub mod quarantine;
 pub mod quota;
 pub mod scheduler;
@@ -43,6 +45,7 @@ pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
 pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
+pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
 pub use quarantine::Quarantine;
 pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
 pub use scheduler::Policy;

@@ -1,21 +1,22 @@
 //! From a configuration to handles and lanes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
 use fairpoll_core::{
-    CompleteInput, FirstFetch, LagProportional, ModeRequest, OffsetTracker, Policy, PollMachine, Resolution,
+    CompleteInput, FirstFetch, GroupTiming, LagProportional, ModeRequest, OffsetTracker, Policy, PollMachine,
+    Preset, Resolution,
 };
-use rdkafka::config::ClientConfig;
 
 use crate::batch::BatchCount;
-use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy};
+use crate::config::properties::{NOT_UNDER_KIP848, Properties, WITHOUT_EFFECT};
+use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::metrics::Meters;
-use crate::topology::{GroupProtocol, HandlePlan, Topology};
+use crate::topology::{GroupProtocol, Topology};
 
 use super::adapt::Adapting;
 use super::commit::Commits;
@@ -24,32 +25,10 @@ use super::lane::Lane;
 use super::quarantine::Health;
 use super::{Consumer, Handle, Partitions};
 
-/// Properties that librdkafka refuses under KIP-848: the broker decides them there.
-const NOT_UNDER_KIP848: [&str; 4] =
-    ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type"];
-
 pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
-    config.validate()?;
-    let resolution = resolve(&config);
-    let topology = Topology::new(&config, resolution);
-    if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
-        return Err(StartError::Config {
-            what: format!(
-                "the group strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
-                 take the mode multi or another strategy",
-                topology.resolution.actual
-            ),
-        });
-    }
-    if let Some(id) = config.properties.get(GROUP_INSTANCE_ID).filter(|_| topology.handles.len() > 1) {
-        return Err(StartError::Config {
-            what: format!(
-                "the property {GROUP_INSTANCE_ID} would give all {} handles of `{}` one name, and they would put \
-                 each other out of the group: set group_instance_id to {id:?} instead",
-                topology.handles.len(),
-                topology.resolution.actual
-            ),
-        });
+    let topology = plan(&config)?;
+    for warning in warnings(&config, &topology) {
+        tracing::warn!("{warning}");
     }
     let (wake, gone) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let (handles, lanes) = open(&config, &topology, &wake, &gone)?;
@@ -99,9 +78,57 @@ fn adapting(config: &Config, topology: &Topology) -> Option<Adapting> {
     Some(Adapting::new(LagProportional::new(limits, topology.shares.iter().copied())))
 }
 
+/// What a configuration comes to on this machine, without a broker.
+///
+/// # Errors
+/// The first thing that is wrong, with its remedy.
+pub(crate) fn plan(config: &Config) -> Result<Topology, StartError> {
+    config.validate()?;
+    let topology = Topology::new(config, resolve(config));
+    if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
+        return Err(StartError::Config {
+            what: format!(
+                "the group_strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
+                 take the mode multi or another strategy",
+                topology.resolution.actual
+            ),
+        });
+    }
+    if let Some(id) = config.properties.get(GROUP_INSTANCE_ID)
+        && topology.handles.windows(2).any(|pair| pair[0].group_id == pair[1].group_id)
+    {
+        return Err(StartError::Config {
+            what: format!(
+                "the property {GROUP_INSTANCE_ID} would give all {} handles of `{}` one name, and they would put \
+                 each other out of the group: set group_instance_id to {id:?} instead",
+                topology.handles.len(),
+                topology.resolution.actual
+            ),
+        });
+    }
+    Ok(topology)
+}
+
+/// What was said and does not hold.
+pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
+    let mut warnings = config.ignored.clone();
+    let said = |name: &str| config.properties.contains_key(name);
+    let without_effect = WITHOUT_EFFECT.iter().filter(|(name, _)| said(name));
+    warnings.extend(without_effect.map(|(name, why)| format!("{name} has no effect: {why}")));
+    if topology.handles.iter().any(|handle| handle.protocol == GroupProtocol::Consumer) {
+        let dropped = NOT_UNDER_KIP848.iter().filter(|(name, _)| said(name));
+        warnings.extend(
+            dropped
+                .map(|(name, who)| format!("{name} is ignored under KIP-848, where it is decided by {who}")),
+        );
+    }
+    warnings
+}
+
 /// What a librdkafka client needs, as measured against one broker: two connections (bootstrap and
 /// broker become one after a while; the coordinator has its own), a wake-up pipe per thread.
-const HANDLE_DEMAND: HandleDemand = HandleDemand { descriptors: 16, memory_bytes: 0, connections: 2 };
+pub(crate) const HANDLE_DEMAND: HandleDemand =
+    HandleDemand { descriptors: 16, memory_bytes: 0, connections: 2 };
 
 fn resolve(config: &Config) -> Resolution {
     let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
@@ -126,12 +153,12 @@ fn open(
 ) -> Result<(Vec<Handle>, Vec<Lane>), StartError> {
     let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
     for (index, plan) in topology.handles.iter().enumerate() {
-        let lanes = topology.lanes.iter().filter(|lane| lane.handle == index).count();
         let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
         let failed =
             |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
-        let client = Client::new(&plan.client_id, &client_config(config, plan, lanes), wake, gone)
-            .map_err(|error| failed(error.to_string()))?;
+        let client =
+            Client::new(&plan.client_id, &properties(config, topology, index).client_config(), wake, gone)
+                .map_err(|error| failed(error.to_string()))?;
         handles.push(Handle {
             client: Some(client),
             plan: plan.clone(),
@@ -168,39 +195,72 @@ const SHARED_PARTITION_FETCH_BYTES: &str = "131072";
 /// parsed. librdkafka's own default is 50 MiB.
 const SHARED_FETCH_BYTES: &str = "2097152";
 
-fn client_config(config: &Config, plan: &HandlePlan, lanes: usize) -> ClientConfig {
+/// What the handle at this position is told.
+pub(crate) fn properties(config: &Config, topology: &Topology, handle: usize) -> Properties {
+    let plan = &topology.handles[handle];
     let mut properties = config.client_properties();
-    // The property's two names.
-    let fetch_bytes = ["max.partition.fetch.bytes", "fetch.message.max.bytes"];
-    if lanes > 1 && fetch_bytes.iter().all(|name| !properties.contains_key(*name)) {
-        properties.insert(fetch_bytes[0].to_owned(), SHARED_PARTITION_FETCH_BYTES.to_owned());
-        properties.entry("fetch.max.bytes".to_owned()).or_insert_with(|| SHARED_FETCH_BYTES.to_owned());
+    let shares_its_connection = topology.lanes.iter().filter(|lane| lane.handle == handle).count() > 1;
+    if shares_its_connection && !properties.contains("max.partition.fetch.bytes") {
+        properties.set("max.partition.fetch.bytes", SHARED_PARTITION_FETCH_BYTES, Origin::Default);
+        properties.set_absent("fetch.max.bytes", SHARED_FETCH_BYTES, Origin::Default);
     }
-    properties.insert("group.id".to_owned(), plan.group_id.clone());
+    let group_id_is_the_users = plan.group_id == config.group_id;
+    let from =
+        if group_id_is_the_users { config.origin("group_id") } else { config.origin("group_strategy") };
+    properties.set("group.id", &plan.group_id, from);
     if let Some(id) = &plan.instance_id {
-        properties.insert(GROUP_INSTANCE_ID.to_owned(), id.clone());
+        properties.set(GROUP_INSTANCE_ID, id, config.origin("group_instance_id"));
     }
-    properties.entry("client.id".to_owned()).or_insert_with(|| plan.client_id.clone());
+    properties.set_absent("client.id", &plan.client_id, Origin::Default);
+    if plan.protocol == GroupProtocol::Consumer {
+        // What the user said of them is warned of once, at the start.
+        leave_to_the_broker(&mut properties);
+    }
+    set_timing(&mut properties, topology.lane_count());
     match plan.protocol {
         GroupProtocol::Classic => {}
         GroupProtocol::CooperativeSticky => {
-            properties
-                .entry("partition.assignment.strategy".to_owned())
-                .or_insert_with(|| "cooperative-sticky".to_owned());
+            let from = config.origin("group_strategy");
+            properties.set_absent("partition.assignment.strategy", "cooperative-sticky", from);
         }
         GroupProtocol::Consumer => {
-            properties.insert("group.protocol".to_owned(), "consumer".to_owned());
-            drop_broker_side(&mut properties);
+            properties.set("group.protocol", "consumer", config.origin("group_strategy"));
+            // The preset's are for the classic protocol, should the broker refuse this one.
+            leave_to_the_broker(&mut properties);
         }
     }
-    properties.into_iter().collect()
+    properties
 }
 
-fn drop_broker_side(properties: &mut BTreeMap<String, String>) {
-    for name in NOT_UNDER_KIP848 {
-        if properties.remove(name).is_some() {
-            tracing::warn!(property = name, "ignored: under KIP-848 the broker decides it");
-        }
+fn leave_to_the_broker(properties: &mut Properties) {
+    NOT_UNDER_KIP848.iter().for_each(|(name, _)| properties.remove(name));
+}
+
+const SESSION: &str = "session.timeout.ms";
+const HEARTBEAT: &str = "heartbeat.interval.ms";
+const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
+
+/// Adds what the number of topics suggests, and what has to fit what was said.
+fn set_timing(properties: &mut Properties, lane_count: u32) {
+    let preset = Preset::for_lanes(lane_count);
+    let said = GroupTiming {
+        session_timeout_ms: properties.number(SESSION),
+        heartbeat_interval_ms: properties.number(HEARTBEAT),
+        max_poll_interval_ms: properties.number(MAX_POLL_INTERVAL),
+    };
+    let all = said.completed(preset);
+    let of_preset = GroupTiming::default().completed(preset);
+    let longest_is_said = all.session_timeout_ms == said.max_poll_interval_ms;
+    let limit = if longest_is_said { MAX_POLL_INTERVAL } else { HEARTBEAT };
+    for (name, value, preset, from) in [
+        (SESSION, all.session_timeout_ms, of_preset.session_timeout_ms, limit),
+        (HEARTBEAT, all.heartbeat_interval_ms, of_preset.heartbeat_interval_ms, SESSION),
+        (MAX_POLL_INTERVAL, all.max_poll_interval_ms, of_preset.max_poll_interval_ms, SESSION),
+    ] {
+        let Some(value) = value else { continue };
+        let is_preset = Some(value) == preset;
+        let origin = if is_preset { Origin::Preset { topics: lane_count } } else { Origin::Follows { from } };
+        properties.set_absent(name, value.to_string(), origin);
     }
 }
 
@@ -242,8 +302,7 @@ mod tests {
         let config = Config::new("localhost:9092", "group", ["orders", "sensor"]).mode(mode);
         let config = own.iter().fold(config, |config, (name, value)| config.property(*name, *value));
         let topology = Topology::new(&config, resolve(&config));
-        let lanes = topology.lanes.iter().filter(|lane| lane.handle == 0).count();
-        let client = client_config(&config, &topology.handles[0], lanes);
+        let client = properties(&config, &topology, 0).client_config();
         ["max.partition.fetch.bytes", "fetch.max.bytes"].map(|name| client.get(name).map(str::to_owned))
     }
 
@@ -266,5 +325,101 @@ mod tests {
         assert_eq!(fetches(RequestedMode::Fair, &[("fetch.message.max.bytes", "1048576")]), bytes("", ""));
         let own = ("fetch.max.bytes", "4194304");
         assert_eq!(fetches(RequestedMode::Fair, &[own]), bytes(SHARED_PARTITION_FETCH_BYTES, "4194304"));
+    }
+    const COUNTS: [usize; 7] = [1, 2, 5, 6, 9, 10, 50];
+    const MODES: [RequestedMode; 3] = [RequestedMode::Single, RequestedMode::Multi, RequestedMode::Fair];
+
+    fn topics(count: usize, mode: RequestedMode) -> Config {
+        Config::new("localhost:9092", "group", (0..count).map(|number| format!("topic-{number}"))).mode(mode)
+    }
+
+    /// Quota, session and poll interval of the first handle.
+    fn settled(config: &Config) -> (u32, Option<u32>, Option<u32>) {
+        let topology = plan(config).expect("usable");
+        let told = properties(config, &topology, 0);
+        (topology.shares[0].quota.get(), told.number(SESSION), told.number(MAX_POLL_INTERVAL))
+    }
+
+    #[test]
+    fn presets_hold_where_topics_have_quotas_of_their_own() {
+        use RequestedMode::{Fair, Multi, Single};
+        for (count, fair) in [
+            (1, (500, None, None)),
+            (5, (500, Some(30_000), None)),
+            (6, (300, Some(45_000), None)),
+            (10, (200, Some(60_000), Some(600_000))),
+        ] {
+            assert_eq!(settled(&topics(count, Fair)), fair, "{count}");
+            let own = topics(count, Multi).group_strategy(GroupStrategy::Own);
+            assert_eq!(settled(&own), fair, "{count}");
+            // Under KIP-848 the broker decides over sessions.
+            assert_eq!(settled(&topics(count, Multi)), (fair.0, None, fair.2), "{count}");
+            assert_eq!(settled(&topics(count, Single)), (500, None, None), "{count}");
+        }
+    }
+
+    #[test]
+    fn under_kip_848_only_what_was_said_is_warned_of_and_the_brokers_setting_named() {
+        let told = |config: &Config| warnings(config, &plan(config).expect("usable"));
+        let preset = topics(10, RequestedMode::Multi);
+        assert_eq!(told(&preset), Vec::<String>::new());
+        let said = preset.clone().session_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(
+            told(&said),
+            ["session.timeout.ms is ignored under KIP-848, where it is decided by the broker's \
+                 group.consumer.session.timeout.ms"]
+        );
+        assert_eq!(settled(&said), (200, None, Some(600_000)));
+        // The classic protocol, to which the same configuration falls back.
+        let classic = plan(&said).expect("usable").without_kip848();
+        assert_eq!(properties(&said, &classic, 0).number(SESSION), Some(20_000));
+        let classic = plan(&preset).expect("usable").without_kip848();
+        assert_eq!(properties(&preset, &classic, 0).number(SESSION), Some(60_000));
+    }
+
+    /// For all numbers of topics, modes, protocols, and timings of which not all were said: librdkafka
+    /// creates a handle.
+    #[test]
+    fn librdkafka_takes_what_it_is_told() {
+        let said: [&[(&str, &str)]; 6] = [
+            &[],
+            &[(MAX_POLL_INTERVAL, "6000")],
+            &[(SESSION, "700000")],
+            &[(HEARTBEAT, "90000")],
+            &[(HEARTBEAT, "2000"), (MAX_POLL_INTERVAL, "10000")],
+            &[(SESSION, "1500"), ("fetch.max.bytes", "3000000")],
+        ];
+        for (count, mode) in COUNTS.into_iter().flat_map(|count| MODES.map(|mode| (count, mode))) {
+            for strategy in [None, Some(GroupStrategy::Cooperative), Some(GroupStrategy::Kip848)] {
+                for said in said {
+                    let mut config = topics(count, mode);
+                    config.group_strategy = strategy;
+                    let config =
+                        said.iter().fold(config, |config, (name, value)| config.property(*name, *value));
+                    let explained = config.explain(None);
+                    assert!(explained.is_ok(), "{count} {mode} {strategy:?} {said:?}: {explained:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_static_member_is_one_member() {
+        let config = |mode| topics(3, mode).property("group.instance.id", "me");
+        let error = plan(&config(RequestedMode::Multi)).expect_err("three members of one name").to_string();
+        assert!(error.contains("all 3 handles of `multi` one name"), "{error}");
+        assert!(error.contains("set group_instance_id to \"me\" instead"), "{error}");
+        assert!(plan(&config(RequestedMode::Multi).group_strategy(GroupStrategy::Own)).is_ok());
+        assert!(plan(&config(RequestedMode::Fair)).is_ok());
+    }
+
+    /// A misspelt name says nothing of what its value is.
+    #[test]
+    fn no_error_of_a_start_shows_a_value() {
+        for (name, value) in [("sasl.pasword", "hunter2"), ("ssl.key.pem", "hunter2")] {
+            let error = start(topics(2, RequestedMode::Fair).property(name, value)).expect_err("refused");
+            assert!(error.to_string().contains(name), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

@@ -59,12 +59,12 @@ struct TopicFailure {
 impl Health {
     pub(super) fn new(config: &Config) -> Self {
         let properties = config.client_properties();
-        let millis = |names: &[&str], default: Duration| {
-            let value = names.iter().find_map(|name| properties.get(*name));
+        let millis = |name, default: Duration| {
+            let value = properties.get(name);
             value.and_then(|text| text.parse().ok()).map_or(default, Duration::from_millis)
         };
-        let back_off = millis(&["fetch.error.backoff.ms"], FETCH_ERROR_BACKOFF);
-        let fetch_wait = millis(&["fetch.wait.max.ms"], FETCH_WAIT_MAX);
+        let back_off = millis("fetch.error.backoff.ms", FETCH_ERROR_BACKOFF);
+        let fetch_wait = millis("fetch.wait.max.ms", FETCH_WAIT_MAX);
         let pace =
             Pace { initial: back_off, cap: PROBE_CAP.max(back_off), quiet: 2 * fetch_wait + PROBE_ANSWER };
         let topics = config.topics.iter().map(|_| None).collect();

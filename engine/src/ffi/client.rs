@@ -11,6 +11,8 @@ use std::thread;
 use rdkafka::config::ClientConfig;
 use rdkafka_sys as sys;
 
+use crate::config::properties::told;
+
 use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
@@ -109,8 +111,7 @@ impl Client {
         wake: &Arc<Wake>,
         on_gone: &Arc<Wake>,
     ) -> Result<Arc<Self>, CreateError> {
-        let native =
-            config.create_native_config().map_err(|error| CreateError::Property(error.to_string()))?;
+        let native = config.create_native_config().map_err(|error| CreateError::Property(told(&error)))?;
         let notes = Box::new(Notes { name: name.to_owned(), events: Mutex::default() });
         let mut reason = [0 as c_char; 512];
         // SAFETY: `native` is a valid configuration, duplicated because `rd_kafka_new` takes it

@@ -1,36 +1,7 @@
 //! Keeps secrets out of everything that is written down.
 
-use std::collections::BTreeMap;
-
-/// What stands in a secret's place.
-pub(crate) const MASK: &str = "***";
-
-// Rather a harmless path masked (`ssl.key.location`) than a secret shown.
-const TELLTALES: [&str; 9] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "key",
-    "credential",
-    "jaas",
-    "oauthbearer.config",
-];
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    TELLTALES.iter().any(|telltale| name.contains(telltale))
-}
-
-/// The properties with the values of secrets masked.
-pub(crate) fn mask_properties(properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let masked = |(name, value): (&String, &String)| {
-        let value = if is_secret(name) { MASK.to_owned() } else { mask_url(value) };
-        (name.clone(), value)
-    };
-    properties.iter().map(masked).collect()
-}
+pub(crate) use fairpoll::secrets::{MASK, mask_properties};
+use fairpoll::secrets::{is_secret, mask_url};
 
 /// A command line with secrets masked: `name=value`, `--name=value`, `--name value` and
 /// `scheme://user:password@host`.
@@ -71,15 +42,6 @@ fn mask_assignment(word: &str) -> String {
     mask_url(word)
 }
 
-fn mask_url(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let host_ends = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_ends].rfind('@') {
-        Some(at) => format!("{scheme}://{MASK}@{}", &rest[at + 1..]),
-        None => word.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,16 +75,5 @@ mod tests {
     #[test]
     fn a_flag_that_follows_a_secret_flag_is_not_taken_for_its_value() {
         assert_eq!(masked("x --no-password --mode fair"), "x --no-password --mode fair");
-    }
-
-    #[test]
-    fn properties_are_masked_by_name() {
-        let properties = BTreeMap::from([
-            ("sasl.password".to_owned(), "hunter2".to_owned()),
-            ("sasl.username".to_owned(), "me".to_owned()),
-        ]);
-        let masked = mask_properties(&properties);
-        assert_eq!(masked["sasl.password"], MASK);
-        assert_eq!(masked["sasl.username"], "me");
     }
 }

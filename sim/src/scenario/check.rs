@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use fairpoll_judge::protocol::{QuotaRange, QuotaRule};
 
-use super::problem::Problem;
+use super::Problem;
 use super::tree::{Node, Value};
 use super::{BacklogSize, Mode, ModeKind, Scenario};
 

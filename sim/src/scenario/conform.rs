@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde_json::Value as Json;
 
-use super::problem::Problem;
+use super::Problem;
 use super::suggest::{closest, listed, remedy};
 use super::tree::{Node, Value};
 
@@ -49,7 +49,7 @@ impl<'a> Conformance<'a> {
             Value::Integer(integer) => self.bounds(node, *integer as f64, schema, what),
             Value::Float(float) => self.bounds(node, *float, schema, what),
             Value::Text(text) => self.choice(node, text, &variants, what),
-            Value::Null | Value::Bool => {}
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
@@ -184,7 +184,7 @@ fn types(schema: &Json) -> Vec<&str> {
 fn has_type(node: &Node, schema: &Json) -> bool {
     types(schema).into_iter().any(|name| match &node.value {
         Value::Null => name == "null",
-        Value::Bool => name == "boolean",
+        Value::Bool(_) => name == "boolean",
         Value::Integer(_) => name == "integer" || name == "number",
         Value::Float(_) => name == "number",
         Value::Text(_) => name == "string",
@@ -222,7 +222,7 @@ fn expected(schema: &Json) -> String {
 fn found(node: &Node) -> String {
     match &node.value {
         Value::Null => "nothing".to_owned(),
-        Value::Bool => "true or false".to_owned(),
+        Value::Bool(_) => "true or false".to_owned(),
         Value::Integer(value) => format!("the number {value}"),
         Value::Float(value) => format!("the number {value}"),
         Value::Text(text) => format!("the text \"{text}\""),

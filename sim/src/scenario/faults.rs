@@ -1,6 +1,6 @@
 //! Which keys a fault takes, who can do it, and what is wrong with those of a scenario.
 
-use super::problem::Problem;
+use super::Problem;
 use super::tree::Node;
 use super::{Fault, FaultKind, ModeKind, Scenario, TopicPlan, suggest};
 

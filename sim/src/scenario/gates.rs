@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use fairpoll_judge::gate::{Expression, ParseError};
 
+use super::Problem;
 use super::Scenario;
 use super::check::expressions;
-use super::problem::Problem;
 use super::tree::Node;
 
 /// What is wrong with the expressions of a scenario.
@@ -88,7 +88,7 @@ gates:
             Err(ParseError { at: at..at + 3, message: "bad".to_owned(), help: None })
         };
         let scenario = serde_saphyr::from_str(source).unwrap();
-        let problems = check_by(bad, &scenario, &tree::parse(source).unwrap(), source);
+        let problems = check_by(bad, &scenario, &tree::parse_yaml(source).unwrap(), source);
         let texts: Vec<&str> = problems.iter().map(|problem| &source[problem.at.clone()]).collect();
         assert_eq!(texts[..3], ["bad", "bad", "bad"]);
         assert!(texts[3].contains("== bad"), "{texts:?}");

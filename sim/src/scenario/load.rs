@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use fairpoll_judge::event::{GateFacts, Header};
 use sha2::{Digest, Sha256};
 
-use super::problem::{LoadError, Problem};
+use super::problem::{FileKind, LoadError};
 use super::schema::schema;
-use super::{Scenario, check, conform, gates, suggest, tree};
+use super::tree::yaml_problem;
+use super::{Problem, Scenario, check, conform, gates, suggest, tree};
 
 /// A scenario with the file it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,58 +108,67 @@ pub struct UnknownMode {
 /// # Errors
 /// With everything that is wrong with the file, as far as it can be told at once.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let bytes = read(path)?;
-    let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+    let source = read_text(path, FileKind::Scenario)?;
+    let sha256 = Sha256::digest(source.as_bytes()).iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     });
-    let source = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
-        LoadError::NotUtf8 { path: path.to_owned(), offset, line }
-    })?;
-    if source.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Err(LoadError::Empty { path: path.to_owned() });
-    }
     match parse(&source) {
         Ok((scenario, gate_lines)) => {
             Ok(Loaded { scenario, path: path.to_owned(), source, sha256, gate_lines })
         }
         Err(mut problems) => {
             problems.sort_by_key(|problem| problem.at.start);
-            Err(LoadError::Invalid { path: path.to_owned(), source_text: source, problems })
+            let (path, kind) = (path.to_owned(), FileKind::Scenario);
+            Err(LoadError::Invalid { path, kind, source_text: source, problems })
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// A file's text, which is more than white space and comments.
+///
+/// # Errors
+/// If there is none.
+pub fn read_text(path: &Path, kind: FileKind) -> Result<String, LoadError> {
+    let source = String::from_utf8(read(path, kind)?).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
+        LoadError::NotUtf8 { path: path.to_owned(), offset, line }
+    })?;
+    if source.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Err(LoadError::Empty { path: path.to_owned(), kind });
+    }
+    Ok(source)
+}
+
+fn read(path: &Path, kind: FileKind) -> Result<Vec<u8>, LoadError> {
     // Asked first: reading a folder fails differently from system to system.
     if path.is_dir() {
-        return Err(LoadError::Folder { path: path.to_owned() });
+        return Err(LoadError::Folder { path: path.to_owned(), kind });
     }
     fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            LoadError::Missing { path: path.to_owned(), similar: similar_file(path) }
+            LoadError::Missing { path: path.to_owned(), similar: similar_file(path, kind), kind }
         }
         _ => LoadError::Unreadable { path: path.to_owned(), source },
     })
 }
 
-fn similar_file(path: &Path) -> Option<PathBuf> {
+fn similar_file(path: &Path, kind: FileKind) -> Option<PathBuf> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let written = path.file_name()?.to_str()?;
     let names: Vec<String> = fs::read_dir(folder.unwrap_or(Path::new(".")))
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+        .filter(|name| kind.extensions().iter().any(|extension| name.ends_with(extension)))
         .collect();
     let found = suggest::closest(written, names.iter().map(String::as_str))?;
     Some(folder.map_or_else(|| PathBuf::from(found), |folder| folder.join(found)))
 }
 
 fn parse(source: &str) -> Result<(Scenario, GateLines), Vec<Problem>> {
-    let tree = tree::parse(source).map_err(|error| vec![yaml_problem(source, &error)])?;
+    let tree = tree::parse_yaml(source).map_err(|problem| vec![*problem])?;
     let schema = schema();
     let mut problems = conform::conform(&tree, &schema);
     let scenario = match serde_saphyr::from_str::<Scenario>(source) {
@@ -192,35 +202,6 @@ fn parse(source: &str) -> Result<(Scenario, GateLines), Vec<Problem>> {
 fn line_of(source: &str, at: &Range<usize>) -> u32 {
     let newlines = source.bytes().take(at.start).filter(|byte| *byte == b'\n').count();
     u32::try_from(newlines + 1).unwrap_or(u32::MAX)
-}
-
-/// The byte at a line and a column in characters, both from 1.
-fn point(source: &str, line: u64, column: u64) -> Range<usize> {
-    let index = |from_one: u64| usize::try_from(from_one.saturating_sub(1)).unwrap_or(usize::MAX);
-    let lines = source.split_inclusive('\n');
-    let begin: usize = lines.clone().take(index(line)).map(str::len).sum();
-    let text = lines.clone().nth(index(line)).unwrap_or_default();
-    let within = text.char_indices().nth(index(column)).map_or(text.trim_end().len(), |(byte, _)| byte);
-    begin + within..begin + within
-}
-
-/// What the YAML reader says, without the snippet of its own.
-fn yaml_problem(source: &str, error: &serde_saphyr::Error) -> Problem {
-    let error = error.without_snippet();
-    let at = error.location().map_or(0..0, |location| match location.span().byte_offset() {
-        Some(_) => tree::bytes(location),
-        // Of a syntax error only line and column are known.
-        None => point(source, location.line(), location.column()),
-    });
-    let at = at.start.min(source.len())..at.end.min(source.len());
-    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
-        let message = format!("the key `{key}` stands twice in the same map");
-        return Problem::new(at, message, "again here").help("keep one");
-    }
-    // The reader closes with the position, which stands beside the snippet already.
-    let text = error.to_string();
-    let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();
-    Problem::new(at, message, "here")
 }
 
 #[cfg(test)]

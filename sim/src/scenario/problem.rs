@@ -1,47 +1,50 @@
-//! What is wrong with a scenario file, and how it is told.
+//! What is wrong with a file that a person wrote, and how it is told.
 
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode,
 };
 
+use super::Problem;
 use crate::exit_code::ExitCode;
 
-/// One thing that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What is wrong, a lower-case fragment.
-    pub message: String,
-    /// The bytes it is about.
-    pub at: Range<usize>,
-    /// What is said right there.
-    pub label: String,
-    /// A second place that belongs to it.
-    pub also: Option<(Range<usize>, String)>,
-    /// What to do.
-    pub help: Option<String>,
+/// What a file is meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A scenario.
+    Scenario,
+    /// A consumer's configuration.
+    Configuration,
 }
 
-impl Problem {
-    pub(super) fn new(at: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: message.into(), at, label: label.into(), also: None, help: None }
+impl FileKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scenario => "scenario",
+            Self::Configuration => "configuration",
+        }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
+    /// Extensions of such files.
+    pub(super) fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Scenario => &[".yaml", ".yml"],
+            Self::Configuration => &[".yaml", ".yml", ".json", ".toml"],
+        }
     }
 
-    pub(super) fn also(mut self, at: Range<usize>, label: impl Into<String>) -> Self {
-        self.also = Some((at, label.into()));
-        self
+    /// Where to begin without a file.
+    fn beginning(self) -> &'static str {
+        match self {
+            Self::Scenario => "`fairpoll init FILE` writes a scenario to start from",
+            Self::Configuration => "`docs/configuration.md` has an example to start from",
+        }
     }
 }
 
-/// Why a scenario file could not be loaded.
+/// Why a file could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no such file.
@@ -51,12 +54,16 @@ pub enum LoadError {
         path: PathBuf,
         /// A file with a similar name beside it.
         similar: Option<PathBuf>,
+        /// What it is meant to be.
+        kind: FileKind,
     },
     /// A folder where a file is wanted.
-    #[error("`{path}` is a folder, not a scenario file", path = .path.display())]
+    #[error("`{path}` is a folder, not a {kind} file", path = .path.display(), kind = .kind.name())]
     Folder {
         /// As it was given.
         path: PathBuf,
+        /// What it is meant to be.
+        kind: FileKind,
     },
     /// The file exists and cannot be read.
     #[error("`{path}` cannot be read: {source}", path = .path.display())]
@@ -81,12 +88,16 @@ pub enum LoadError {
     Empty {
         /// As it was given.
         path: PathBuf,
+        /// What it is meant to be.
+        kind: FileKind,
     },
     /// The text says something that cannot be.
-    #[error("`{path}` is not a valid scenario: {count}", path = .path.display(), count = counted(.problems.len()))]
+    #[error("`{path}` is not a valid {kind}: {count}", path = .path.display(), kind = .kind.name(), count = counted(.problems.len()))]
     Invalid {
         /// As it was given.
         path: PathBuf,
+        /// What it is meant to be.
+        kind: FileKind,
         /// The text.
         source_text: String,
         /// In the file's order; at least one.
@@ -132,7 +143,7 @@ impl LoadError {
             let _ = handler.render_report(&mut text, diagnostic);
         };
         match self {
-            Self::Invalid { path, source_text, problems } => {
+            Self::Invalid { path, source_text, problems, .. } => {
                 let source = NamedSource::new(path.display().to_string(), source_text.clone());
                 for problem in problems {
                     render(&Located { problem, source: &source });
@@ -148,10 +159,12 @@ impl LoadError {
             Self::Missing { similar: Some(similar), .. } => {
                 Some(format!("did you mean `{}`?", similar.display()))
             }
-            Self::Missing { similar: None, .. } | Self::Empty { .. } => {
-                Some("`fairpoll init FILE` writes a scenario to start from".to_owned())
+            Self::Missing { similar: None, kind, .. } | Self::Empty { kind, .. } => {
+                Some(kind.beginning().to_owned())
             }
-            Self::Folder { path } => Some(format!("name the files, for example `{}/*.yaml`", path.display())),
+            Self::Folder { path, .. } => {
+                Some(format!("name the files, for example `{}/*.yaml`", path.display()))
+            }
             Self::Unreadable { .. } => Some("check the file's permissions".to_owned()),
             Self::NotUtf8 { .. } => Some("save the file as UTF-8".to_owned()),
             Self::Invalid { .. } => None,
