@@ -36,6 +36,11 @@
 //! waiting. A topic that fails is reported in [`Batch::errors`] once, and stands in [`Status::failing`]
 //! until it works again, while all others go on.
 //!
+//! A program that needs a record of *each* topic before it can compute polls with
+//! [`Consumer::get_complete`]. Where topics should not be equal they have a [weight](Config::weight), under
+//! a cap of the whole poll a [priority](Config::priority) that starves nobody, or quotas that
+//! [follow their lag](Quota::LagProportional).
+//!
 //! What is not configured follows from the number of topics; [`Config::explain`] says what a
 //! configuration comes to. With the feature `files` it is read from YAML, JSON or TOML, and the
 //! arguments of aiokafka's consumer are understood.
