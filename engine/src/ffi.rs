@@ -19,7 +19,7 @@ mod queue;
 mod request;
 mod wake;
 
-pub(crate) use client::{Client, ClientEvent, CommitOutcome};
+pub(crate) use client::{Client, ClientEvent, CommitOutcome, Gone};
 pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;

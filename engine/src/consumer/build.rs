@@ -18,6 +18,7 @@ use crate::topology::{GroupProtocol, HandlePlan, Topology};
 use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
+use super::stop::Stopping;
 use super::{Consumer, Handle, Partitions};
 
 /// Properties that librdkafka refuses under KIP-848: the broker decides them there.
@@ -60,7 +61,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         epoch: now,
         join_wait: JoinWait::default(),
         last_tick: now,
-        stopped: false,
+        stopping: Stopping::default(),
         handles,
         lanes,
         topology,
