@@ -35,7 +35,12 @@ pub fn note(batch: &Batch, into: &mut Delivered) {
 
 /// Polls and commits until so many records came, or 20 s passed.
 pub async fn drain(consumer: &mut Consumer, records: usize) -> Delivered {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    drain_within(consumer, records, Duration::from_secs(20)).await
+}
+
+/// Polls and commits until so many records came, or the time is up.
+pub async fn drain_within(consumer: &mut Consumer, records: usize, time: Duration) -> Delivered {
+    let deadline = Instant::now() + time;
     let mut all = Delivered::new();
     while all.values().map(Vec::len).sum::<usize>() < records && Instant::now() < deadline {
         let batch = consumer.get_many(Duration::from_millis(100), None).await.expect("poll");
