@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
 pub mod mock;
+pub mod real;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
