@@ -16,7 +16,7 @@ use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
 use super::wake::{Wake, Waker, on_queue_event};
-use super::{error_name, error_text};
+use super::{error_name, error_name_of, error_text};
 
 /// What a handle's callbacks wrote down, in order.
 #[derive(Debug)]
@@ -596,7 +596,7 @@ unsafe extern "C" fn on_error(
         };
         ClientEvent::Error { code: error_name(code), message: text, fatal: true }
     } else {
-        ClientEvent::Error { code: code.to_string(), message: reason, fatal: false }
+        ClientEvent::Error { code: error_name_of(code), message: reason, fatal: false }
     };
     // SAFETY: see `notes`.
     unsafe { notes(opaque) }.push(event);
