@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{MODES, Mock, config, drain, stopped, threads};
+use common::{Held, MODES, Mock, config, drain, stopped};
 use fairpoll::{Batch, Consumer, ModeRequest, PollError};
 use tokio::task::JoinSet;
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,39 +20,6 @@ const AT_A_TIME: usize = 10;
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Besides a deadline, for a machine that has other things to do.
 const SLACK: Duration = Duration::from_secs(1);
-
-/// What this process has of what the kernel counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    threads: usize,
-    descriptors: usize,
-    sockets: usize,
-}
-
-impl Held {
-    fn now() -> Self {
-        let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc");
-        // The listing's own descriptor is among them, whenever it is looked at; its link is gone then.
-        let targets: Vec<_> =
-            descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
-        let socket = |target: &&std::path::PathBuf| target.to_string_lossy().starts_with("socket:");
-        let sockets = targets.iter().filter(socket).count();
-        Self { threads: threads(), descriptors: targets.len(), sockets }
-    }
-
-    /// Waits until nothing is left that was not there before, at most 5 s: threads end, and a broker's
-    /// side of a connection is closed, a moment after what they served.
-    async fn comes_back(self, after: &str) {
-        let until = Instant::now() + Duration::from_secs(5);
-        let is_back = |now: Self| {
-            now.threads <= self.threads && now.descriptors <= self.descriptors && now.sockets <= self.sockets
-        };
-        while !is_back(Self::now()) {
-            assert!(Instant::now() < until, "after {after}: {:?}, before: {self:?}", Self::now());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
 
 /// What was logged, as text.
 #[derive(Debug, Clone, Default)]

@@ -78,6 +78,39 @@ pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("proc").count()
 }
 
+/// What this process has of what the kernel counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub threads: usize,
+    pub descriptors: usize,
+    pub sockets: usize,
+}
+
+impl Held {
+    pub fn now() -> Self {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc");
+        // The listing's own descriptor is among them, whenever it is looked at; its link is gone then.
+        let targets: Vec<_> =
+            descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+        let socket = |target: &&std::path::PathBuf| target.to_string_lossy().starts_with("socket:");
+        let sockets = targets.iter().filter(socket).count();
+        Self { threads: threads(), descriptors: targets.len(), sockets }
+    }
+
+    /// Waits until nothing is left that was not there before, at most 5 s: threads end, and a broker's
+    /// side of a connection is closed, a moment after what they served.
+    pub async fn comes_back(self, after: &str) {
+        let until = Instant::now() + Duration::from_secs(5);
+        let is_back = |now: Self| {
+            now.threads <= self.threads && now.descriptors <= self.descriptors && now.sockets <= self.sockets
+        };
+        while !is_back(Self::now()) {
+            assert!(Instant::now() < until, "after {after}: {:?}, before: {self:?}", Self::now());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 pub async fn stopped(mut consumer: Consumer) {
     let report = consumer.stop(Duration::from_secs(5)).await;
     assert!(report.committed && report.closed, "{report:?}");
