@@ -6,6 +6,8 @@
 //! a seeded defect and demands that it is noticed. Cases that once failed are kept in
 //! `properties.regressions` and tried first.
 
+#[path = "properties/churn.rs"]
+mod churn;
 #[path = "properties/fairness.rs"]
 mod fairness;
 #[path = "properties/first_fetch.rs"]
