@@ -196,7 +196,9 @@ impl Arm for Plain {
 
     fn set_paused(&mut self, topic: &str, partitions: i32, paused: bool) {
         let mut list = TopicPartitionList::new();
-        (0..partitions).for_each(|number| drop(list.add_partition(topic, number)));
+        for number in 0..partitions {
+            list.add_partition(topic, number);
+        }
         let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         done.expect("assigned");
     }

@@ -61,7 +61,9 @@ impl Real {
             .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(1)))
             .collect();
         let created = self.admin.create_topics(&new, &AdminOptions::new()).await.expect("create topics");
-        created.into_iter().for_each(|topic| drop(topic.expect("create topic")));
+        for topic in created {
+            topic.expect("create topic");
+        }
         self.topics.extend(names.into_iter().map(|(name, _)| name));
         for topic in &self.topics {
             let until = std::time::Instant::now() + WAIT;
@@ -100,7 +102,9 @@ impl Real {
     pub fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Offsets {
         let client: BaseConsumer = self.reader(group);
         let mut list = TopicPartitionList::new();
-        partitions.iter().for_each(|(topic, partition)| drop(list.add_partition(topic, *partition)));
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+        }
         let committed = client.committed_offsets(list, WAIT).expect("committed offsets");
         let offsets = committed.elements();
         let known = offsets.iter().filter_map(|element| match element.offset() {
