@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         for error in batch.errors() {
             println!("{error}");
         }
-        if batch.is_empty() {
+        if batch.is_empty() && batch.errors().is_empty() {
             break;
         }
         for partition in batch.partitions() {

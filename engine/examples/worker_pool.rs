@@ -51,7 +51,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         });
     }
-    drop(done);
+    // Theirs alone: when the workers are gone, nobody waits for them.
+    drop((done, queue));
 
     let mut ready: VecDeque<OwnedRecord> = VecDeque::new();
     let mut commit = interval(COMMIT_EVERY);
@@ -91,6 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn process(record: &OwnedRecord) {
     // Work that waits for something, of different lengths.
-    let micros = u64::from(record.value.as_deref().map_or(0, |value| value.iter().copied().sum::<u8>()));
-    tokio::time::sleep(Duration::from_micros(micros)).await;
+    let bytes = record.value.as_deref().unwrap_or_default();
+    let micros = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    tokio::time::sleep(Duration::from_micros(micros.into())).await;
 }

@@ -85,7 +85,7 @@ pub struct Consumer {
     join_wait: join::JoinWait,
     meters: Meters,
     last_tick: Instant,
-    stopped: bool,
+    stopping: stop::Stopping,
 }
 
 /// One librdkafka client and where it stands.
@@ -188,7 +188,7 @@ impl Consumer {
         timeout: Duration,
         max_records: Option<u32>,
     ) -> Result<Batch, PollError> {
-        if self.stopped {
+        if self.stopping.begun {
             return Err(PollError::Stopped);
         }
         let deadline = Instant::now() + timeout;
@@ -472,9 +472,10 @@ fn between(epoch: Instant, at: Instant) -> Timestamp {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if !self.stopped {
+        if !self.is_stopped() {
             tracing::warn!(
-                "a consumer was dropped without stop(): nothing was committed, the group waits for its session to time out"
+                "a consumer was dropped without stop(), or in the middle of it: what was processed may not be \
+                 committed, and the group waits for its session to time out"
             );
         }
     }

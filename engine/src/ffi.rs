@@ -19,14 +19,15 @@ mod queue;
 mod request;
 mod wake;
 
-pub(crate) use client::{Client, ClientEvent, CommitOutcome};
+pub(crate) use client::{Client, ClientEvent, CommitOutcome, Gone};
 pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;
 pub(crate) use request::LogEnds;
 pub(crate) use wake::Wake;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
+use std::{ptr, slice};
 
 use rdkafka_sys as sys;
 
@@ -50,6 +51,23 @@ pub(crate) fn error_name(code: sys::rd_kafka_resp_err_t) -> String {
     // SAFETY: as above.
     let text = unsafe { CStr::from_ptr(sys::rd_kafka_err2name(code)) };
     text.to_string_lossy().into_owned()
+}
+
+/// The same of a number that a callback was given, which may be none of librdkafka's codes.
+pub(crate) fn error_name_of(code: c_int) -> String {
+    let (mut known, mut count) = (ptr::null(), 0);
+    // SAFETY: both are valid places; librdkafka lends a static table of so many entries, of which those
+    // without a code have null names.
+    let table = unsafe {
+        sys::rd_kafka_get_err_descs(&mut known, &mut count);
+        slice::from_raw_parts(known, count)
+    };
+    let entry = table.iter().find(|entry| entry.code as c_int == code && !entry.name.is_null());
+    // SAFETY: not null, NUL-terminated and static.
+    entry.map_or_else(
+        || code.to_string(),
+        |entry| unsafe { CStr::from_ptr(entry.name) }.to_string_lossy().into_owned(),
+    )
 }
 
 /// How many descriptors this process may have open; `None`: not limited, or not known.

@@ -298,9 +298,24 @@ async fn a_failing_topic_is_named_and_the_others_go_on() {
         }
         assert_eq!(records, 510, "{mode}");
         assert!(errors.iter().all(|error| error.topic.as_deref() == Some("missing")), "{mode}: {errors:?}");
+        // The topic is missing, not one of its partitions.
+        assert!(errors.iter().all(|error| error.partition.is_none()), "{mode}: {errors:?}");
         assert!(!errors.is_empty(), "{mode}");
         consumer.stop(Duration::from_secs(5)).await;
     }
+}
+
+#[tokio::test]
+async fn brokers_that_cannot_be_reached_are_told_by_their_code_s_name() {
+    let mut consumer = Consumer::start(Config::new("127.0.0.1:1", "nobody", ["a"])).expect("start");
+    let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+    let codes: Vec<&str> = batch.errors().iter().map(|error| error.code.as_str()).collect();
+    assert!(
+        !codes.is_empty() && codes.iter().all(|code| ["_TRANSPORT", "_ALL_BROKERS_DOWN"].contains(code)),
+        "{codes:?}"
+    );
+    drop(batch);
+    consumer.stop(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]

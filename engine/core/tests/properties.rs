@@ -6,6 +6,8 @@
 //! a seeded defect and demands that it is noticed. Cases that once failed are kept in
 //! `properties.regressions` and tried first.
 
+#[path = "properties/churn.rs"]
+mod churn;
 #[path = "properties/complete_input.rs"]
 mod complete_input;
 #[path = "properties/fairness.rs"]

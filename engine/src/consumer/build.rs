@@ -23,6 +23,7 @@ use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
 use super::quarantine::Health;
+use super::stop::Stopping;
 use super::{Consumer, Handle, Partitions};
 
 pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
@@ -56,7 +57,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         epoch: now,
         join_wait: JoinWait::default(),
         last_tick: now,
-        stopped: false,
+        stopping: Stopping::default(),
         handles,
         lanes,
         topology,

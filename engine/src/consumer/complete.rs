@@ -68,7 +68,7 @@ impl Consumer {
     /// As [`get_many`](Self::get_many).
     #[tracing::instrument(name = "fairpoll.get_complete", level = "debug", skip_all)]
     pub async fn get_complete(&mut self, max_wait: Duration) -> Result<CompleteBatch, PollError> {
-        if self.stopped {
+        if self.stopping.begun {
             return Err(PollError::Stopped);
         }
         self.complete_input.begin(self.now(), max_wait);

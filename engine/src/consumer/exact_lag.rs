@@ -34,7 +34,7 @@ impl Consumer {
     /// # Errors
     /// If the consumer is stopped, or a coordinator or all leaders of a handle did not answer.
     pub async fn exact_lag(&self, timeout: Duration) -> Result<LagByTopic, LagError> {
-        if self.stopped {
+        if self.stopping.begun {
             return Err(LagError::Stopped);
         }
         let mut asked = Vec::new();

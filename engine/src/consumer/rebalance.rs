@@ -190,6 +190,8 @@ impl Consumer {
                 return;
             }
             let mut error = LaneError::from(message.error());
+            // Of a topic as a whole librdkafka reports partition 0, and no offset.
+            error.partition = error.partition.filter(|_| message.offset() >= 0);
             if error.topic.is_none() && self.handles[handle].plan.topics.len() == 1 {
                 error.topic = Some(self.topics[self.handles[handle].plan.topics[0]].to_string());
             }

@@ -1,11 +1,11 @@
 //! Stopping: commit what was processed, leave the groups, free everything, in bounded time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::time;
 
-use crate::ffi::Client;
+use crate::ffi::{Client, Gone};
 use crate::status::StopReport;
 
 use super::Consumer;
@@ -14,19 +14,42 @@ use super::Consumer;
 /// the last step of a close is done.
 const CLOSE_LOOK: Duration = Duration::from_millis(5);
 
+/// How far a stop has come, for the next call to go on from: whoever drops the future, or is left with
+/// a batch when the deadline passes, may ask again.
+#[derive(Debug, Default)]
+pub(super) struct Stopping {
+    /// Nothing is delivered any more.
+    pub(super) begun: bool,
+    /// What the first call found open; the assignments are gone afterwards.
+    unprocessed: Vec<(String, i32, i64)>,
+    /// Groups were left while a processed offset was not committed.
+    uncommitted: bool,
+    freed: Vec<Freed>,
+}
+
+/// A handle that the consumer has let go of.
+#[derive(Debug)]
+struct Freed {
+    /// Batches may still have it, and so may a seek whose future was dropped, for a moment.
+    client: Weak<Client>,
+    gone: Gone,
+}
+
 impl Consumer {
     /// Stops fetching, commits what was marked as processed, leaves the group with all handles at
     /// once and frees them; returns after `deadline` at the latest, with what could not be done.
     ///
-    /// Idempotent: a second call reports an empty success.
+    /// Idempotent: another call does again only what is not done, and reports what is true by then,
+    /// so it tells whether a handle that a batch kept has gone. Dropped, it has begun as soon as it was
+    /// polled: nothing is delivered any more, and the next call goes on where it was.
     pub async fn stop(&mut self, deadline: Duration) -> StopReport {
         let began = Instant::now();
         let until = began + deadline;
-        if self.stopped {
-            return StopReport { committed: true, closed: true, ..StopReport::default() };
+        if !std::mem::replace(&mut self.stopping.begun, true) {
+            self.stopping.unprocessed = self.unprocessed();
         }
-        self.stopped = true;
-        let mut report = StopReport { unprocessed: self.unprocessed(), ..StopReport::default() };
+        let mut report =
+            StopReport { unprocessed: self.stopping.unprocessed.clone(), ..StopReport::default() };
         self.finish_commits(until, &mut report).await;
         self.leave_groups(until, &mut report).await;
         report.outstanding_batches = self.batches.get();
@@ -36,6 +59,11 @@ impl Consumer {
             tracing::warn!(?report, "stopped, but not cleanly");
         }
         report
+    }
+
+    /// Whether every handle was let go of: a drop leaves nothing half done.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.handles.iter().all(|handle| handle.client.is_none())
     }
 
     /// Partitions with records that were delivered and not marked as processed.
@@ -63,7 +91,9 @@ impl Consumer {
             }
             let _ = time::timeout_at((now + CLOSE_LOOK).min(until).into(), self.wake.woken()).await;
         }
-        report.committed = self.offsets.dirty().next().is_none();
+        // The assignments end with the group, and with them what is known of their offsets.
+        self.stopping.uncommitted |= self.offsets.dirty().next().is_some();
+        report.committed = !self.stopping.uncommitted;
         report.errors.extend(self.errors.drain(..).map(|error| error.to_string()));
     }
 
@@ -111,25 +141,20 @@ impl Consumer {
     }
 
     /// Drops queues and handles and waits until librdkafka's threads are gone. A handle that a
-    /// batch still needs is freed with that batch.
+    /// batch still needs is freed with that batch, and not waited for.
     async fn free(&mut self, until: Instant) -> bool {
         self.lanes.clear();
-        let mut watched = Vec::with_capacity(self.handles.len());
-        let mut held = 0;
         for client in self.handles.iter_mut().filter_map(|handle| handle.client.take()) {
-            // Only batches still have it.
-            if Arc::strong_count(&client) > 1 {
-                held += 1;
-            } else {
-                watched.push(client.watch());
-            }
+            self.stopping.freed.push(Freed { client: Arc::downgrade(&client), gone: client.watch() });
         }
         for handle in 0..self.handles.len() {
             self.commits.forget(handle);
         }
         loop {
-            if watched.iter().all(|gone| gone.is_gone()) {
-                return held == 0;
+            self.stopping.freed.retain(|freed| !freed.gone.is_gone());
+            let held = |freed: &Freed| self.batches.get() > 0 && freed.client.strong_count() > 0;
+            if self.stopping.freed.iter().all(held) {
+                return self.stopping.freed.is_empty();
             }
             let now = Instant::now();
             if now >= until {

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka_sys as sys;
@@ -17,7 +18,7 @@ use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
 use super::wake::{Wake, Waker, on_queue_event};
-use super::{error_name, error_text};
+use super::{error_name, error_name_of, error_text};
 
 /// What a handle's callbacks wrote down, in order.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub(crate) enum CreateError {
 struct Notes {
     name: String,
     events: Mutex<VecDeque<ClientEvent>>,
+    /// librdkafka waits for [`Client::assign`] or [`Client::unassign`].
+    owes_answer: AtomicBool,
 }
 
 impl Notes {
@@ -112,7 +115,11 @@ impl Client {
         on_gone: &Arc<Wake>,
     ) -> Result<Arc<Self>, CreateError> {
         let native = config.create_native_config().map_err(|error| CreateError::Property(told(&error)))?;
-        let notes = Box::new(Notes { name: name.to_owned(), events: Mutex::default() });
+        let notes = Box::new(Notes {
+            name: name.to_owned(),
+            events: Mutex::default(),
+            owes_answer: AtomicBool::new(false),
+        });
         let mut reason = [0 as c_char; 512];
         // SAFETY: `native` is a valid configuration, duplicated because `rd_kafka_new` takes it
         // over; `notes` is boxed and outlives the handle (freed after `rd_kafka_destroy`).
@@ -280,6 +287,7 @@ impl Client {
     /// Answers [`ClientEvent::Assign`]: fetching begins at the group's committed offsets.
     pub(crate) fn assign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
         let list = List::of_partitions(partitions);
+        self.notes().owes_answer.store(false, Ordering::Release);
         if self.is_cooperative() {
             // SAFETY: handle and list are valid; librdkafka copies the list.
             check_error(unsafe { sys::rd_kafka_incremental_assign(self.as_ptr(), list.as_ptr()) })
@@ -291,6 +299,7 @@ impl Client {
 
     /// Answers [`ClientEvent::Revoke`]: these partitions are given back.
     pub(crate) fn unassign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
+        self.notes().owes_answer.store(false, Ordering::Release);
         if self.is_cooperative() {
             let list = List::of_partitions(partitions);
             // SAFETY: handle and list are valid; librdkafka copies the list.
@@ -401,18 +410,18 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let closing = self.closing.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // SAFETY: both queues are valid and not used after this; disabling the events first makes
-        // sure that no callback touches a waker that is about to be freed.
+        // SAFETY: both queues are valid and the control queue is not used after this; disabling the
+        // events first makes sure that no callback touches a waker that is about to be freed.
         unsafe {
             if let Some(closing) = &closing {
                 sys::rd_kafka_queue_cb_event_enable(closing.queue.as_ptr(), None, ptr::null_mut());
-                sys::rd_kafka_queue_destroy(closing.queue.as_ptr());
             }
             sys::rd_kafka_queue_cb_event_enable(self.control.as_ptr(), None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.control.as_ptr());
         }
         let doomed = Doomed {
             rk: self.rk,
+            closing: closing.map(|closing| closing.queue),
             notes: self.notes.take(),
             gone: self.gone.clone(),
             on_gone: Arc::clone(&self.on_gone),
@@ -428,6 +437,8 @@ impl Drop for Client {
 /// A handle on its way to destruction.
 struct Doomed {
     rk: NonNull<sys::rd_kafka_t>,
+    /// Where a close that had begun says what it waits for.
+    closing: Option<NonNull<sys::rd_kafka_queue_t>>,
     notes: Option<Box<Notes>>,
     gone: Gone,
     on_gone: Arc<Wake>,
@@ -436,8 +447,17 @@ struct Doomed {
 // SAFETY: sole owner of the handle; destruction is allowed from any thread but librdkafka's own.
 unsafe impl Send for Doomed {}
 
+/// How long a close that had begun is answered before the handle is destroyed all the same. Its last
+/// step waits for the coordinator's answer.
+const FINISH_CLOSE: Duration = Duration::from_secs(5);
+
 impl Doomed {
     fn destroy(self) {
+        if let Some(queue) = self.closing {
+            self.finish_close(queue);
+            // SAFETY: the queue is valid and not used after this; its events are disabled.
+            unsafe { sys::rd_kafka_queue_destroy(queue.as_ptr()) };
+        }
         // SAFETY: nobody else has the handle any more. Leaving the group is `begin_close`'s work:
         // here it would poll, and discard what it polls.
         unsafe {
@@ -448,6 +468,32 @@ impl Doomed {
         drop(self.notes);
         self.gone.0.store(true, Ordering::Release);
         self.on_gone.wake();
+    }
+
+    /// Answers the rebalance of a close that nobody serves any more: the stop was dropped, or its time
+    /// was up. Without an answer destruction waits for ever: once a close has begun, librdkafka takes
+    /// the one in `rd_kafka_destroy_flags`, which would give everything back unasked, for the same.
+    fn finish_close(&self, queue: NonNull<sys::rd_kafka_queue_t>) {
+        let owes_answer = || {
+            let notes = self.notes.as_ref();
+            notes.is_some_and(|notes| notes.owes_answer.swap(false, Ordering::AcqRel))
+        };
+        let until = Instant::now() + FINISH_CLOSE;
+        // SAFETY: the handle is valid.
+        while unsafe { sys::rd_kafka_consumer_closed(self.rk.as_ptr()) } != 1 && Instant::now() < until {
+            // Only then: a call that the group's end overtakes is never answered.
+            if owes_answer() {
+                // SAFETY: the handle is valid; a null list means: nothing is assigned any more, in
+                // either protocol of a handle that closes.
+                unsafe { sys::rd_kafka_assign(self.rk.as_ptr(), ptr::null()) };
+            }
+            // SAFETY: queue and handle are valid, and so are the notes for callbacks that run here; a
+            // returned message is owned by us.
+            unsafe {
+                let message = sys::rd_kafka_consume_queue(queue.as_ptr(), 10);
+                drop(NonNull::new(message).map(|message| Message::from_owned(message)));
+            }
+        }
     }
 }
 
@@ -512,7 +558,9 @@ unsafe extern "C" fn on_rebalance(
         }
     };
     // SAFETY: see `notes`.
-    unsafe { notes(opaque) }.push(event);
+    let notes = unsafe { notes(opaque) };
+    notes.owes_answer.store(true, Ordering::Release);
+    notes.push(event);
 }
 
 /// Runs inside [`Client::serve`].
@@ -549,7 +597,7 @@ unsafe extern "C" fn on_error(
         };
         ClientEvent::Error { code: error_name(code), message: text, fatal: true }
     } else {
-        ClientEvent::Error { code: code.to_string(), message: reason, fatal: false }
+        ClientEvent::Error { code: error_name_of(code), message: reason, fatal: false }
     };
     // SAFETY: see `notes`.
     unsafe { notes(opaque) }.push(event);

@@ -121,6 +121,12 @@ impl Mock {
 
     /// Produces records to one partition and waits until they are acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: usize) {
+        self.send(topic, partition, records);
+        self.producer.flush(Duration::from_secs(10)).expect("flush");
+    }
+
+    /// Produces records to one partition and waits for nothing.
+    pub fn send(&self, topic: &str, partition: i32, records: usize) {
         for number in 0..records {
             let value = number.to_string();
             let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&value);
@@ -129,7 +135,6 @@ impl Mock {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        self.producer.flush(Duration::from_secs(10)).expect("flush");
     }
 
     /// Produces one record with these headers.

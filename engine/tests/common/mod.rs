@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
 pub mod mock;
+pub mod real;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,7 +36,12 @@ pub fn note(batch: &Batch, into: &mut Delivered) {
 
 /// Polls and commits until so many records came, or 20 s passed.
 pub async fn drain(consumer: &mut Consumer, records: usize) -> Delivered {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    drain_within(consumer, records, Duration::from_secs(20)).await
+}
+
+/// Polls and commits until so many records came, or the time is up.
+pub async fn drain_within(consumer: &mut Consumer, records: usize, time: Duration) -> Delivered {
+    let deadline = Instant::now() + time;
     let mut all = Delivered::new();
     while all.values().map(Vec::len).sum::<usize>() < records && Instant::now() < deadline {
         let batch = consumer.get_many(Duration::from_millis(100), None).await.expect("poll");
@@ -70,6 +76,39 @@ pub fn assert_complete(all: &Delivered, expected: &[(&str, i32, usize)]) {
 /// Threads of this process.
 pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("proc").count()
+}
+
+/// What this process has of what the kernel counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub threads: usize,
+    pub descriptors: usize,
+    pub sockets: usize,
+}
+
+impl Held {
+    pub fn now() -> Self {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("proc");
+        // The listing's own descriptor is among them, whenever it is looked at; its link is gone then.
+        let targets: Vec<_> =
+            descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+        let socket = |target: &&std::path::PathBuf| target.to_string_lossy().starts_with("socket:");
+        let sockets = targets.iter().filter(socket).count();
+        Self { threads: threads(), descriptors: targets.len(), sockets }
+    }
+
+    /// Waits until nothing is left that was not there before, at most 5 s: threads end, and a broker's
+    /// side of a connection is closed, a moment after what they served.
+    pub async fn comes_back(self, after: &str) {
+        let until = Instant::now() + Duration::from_secs(5);
+        let is_back = |now: Self| {
+            now.threads <= self.threads && now.descriptors <= self.descriptors && now.sockets <= self.sockets
+        };
+        while !is_back(Self::now()) {
+            assert!(Instant::now() < until, "after {after}: {:?}, before: {self:?}", Self::now());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 pub async fn stopped(mut consumer: Consumer) {
