@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use common::{Delivered, MODES, Mock, config, note, stopped};
-use fairpoll::{Batch, Config, Consumer, ConsumerEvent, ModeRequest, PollError, SeekTo};
+use fairpoll::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, ModeRequest, PollError, SeekTo};
 use fastrand::Rng;
 
 const DROPS: usize = 10_000;
@@ -159,6 +159,12 @@ async fn ten_thousand_polls_are_dropped(mode: ModeRequest) {
     let mock = Mock::filled(&[("a", 2, 0), ("b", 2, 0), ("c", 1, 0)]);
     let group = format!("dropped-{mode}");
     let config = config(&mock, &group, &TOPICS, mode).max_poll_records(20);
+    // Whoever leaves the mock's KIP-848 group before it was answered may leave a partition there that
+    // nobody gets.
+    let config = match mode {
+        ModeRequest::Multi => config.group_strategy(GroupStrategy::Own),
+        _ => config,
+    };
     let mut produced = BTreeMap::new();
     let mut ledger = Ledger::default();
     let mut first = Member::start("the first", config.clone());
@@ -192,10 +198,12 @@ async fn ten_thousand_polls_are_dropped(mode: ModeRequest) {
     assert_eq!(shared, 2, "{mode}: the group was shared twice");
 
     let until = Instant::now() + Duration::from_secs(20);
-    while ledger.next != produced && Instant::now() < until {
+    // What a rebalance kept from being committed comes again, and is then.
+    while (ledger.next != produced || ledger.acknowledged != produced) && Instant::now() < until {
         first.poll(&mut rng, &mut ledger).await;
     }
     assert_eq!(ledger.next, produced, "{mode}: everything came");
+    assert_eq!(ledger.acknowledged, produced, "{mode}: everything was committed");
     assert!(ledger.next.values().all(|&records| records > 0), "{mode}: {:?}", ledger.next);
     assert_eq!(first.consumer.status().strays, 0, "{mode}");
     stopped(first.consumer).await;
