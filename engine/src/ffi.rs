@@ -12,6 +12,7 @@
 //! destroyed after the last queue and the last message are gone (`rd_kafka_destroy` blocks while
 //! either lives).
 
+mod answer;
 mod client;
 mod list;
 mod message;

@@ -214,9 +214,14 @@ async fn a_drop_without_a_stop_warns_and_blocks_nobody(
             log.take();
             drop(consumer);
             let said = log.take();
-            assert!(said.contains("WARN") && said.contains("dropped without stop()"), "{mode}: {said:?}");
+            // On a busy machine librdkafka's thread may leave the group while this one waits for the
+            // processor; then nothing is half done, and nothing is said.
+            let warned = said.contains("WARN") && said.contains("dropped without stop()");
+            assert!(warned || said.is_empty(), "{mode}: {said:?}");
+            warned
         });
     }
-    halves.join_all().await;
+    let warned = halves.join_all().await.into_iter().filter(|warned| *warned).count();
+    assert!(warned > 0, "{mode}: no drop in the middle of a stop warned");
     before.comes_back(&format!("drops of {mode} in their stop")).await;
 }

@@ -14,6 +14,7 @@ use rdkafka_sys as sys;
 
 use crate::config::properties::told;
 
+use super::answer::unless_over;
 use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
@@ -287,27 +288,45 @@ impl Client {
     /// Answers [`ClientEvent::Assign`]: fetching begins at the group's committed offsets.
     pub(crate) fn assign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
         let list = List::of_partitions(partitions);
-        self.notes().owes_answer.store(false, Ordering::Release);
-        if self.is_cooperative() {
-            // SAFETY: handle and list are valid; librdkafka copies the list.
-            check_error(unsafe { sys::rd_kafka_incremental_assign(self.as_ptr(), list.as_ptr()) })
-        } else {
-            // SAFETY: as above.
-            check(unsafe { sys::rd_kafka_assign(self.as_ptr(), list.as_ptr()) })
-        }
+        let cooperative = self.is_cooperative();
+        self.answer(move |rk| {
+            if cooperative {
+                // SAFETY: handle and list are valid; librdkafka copies the list.
+                check_error(unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) })
+            } else {
+                // SAFETY: as above.
+                check(unsafe { sys::rd_kafka_assign(rk, list.as_ptr()) })
+            }
+        })
     }
 
     /// Answers [`ClientEvent::Revoke`]: these partitions are given back.
     pub(crate) fn unassign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
+        let list = List::of_partitions(partitions);
+        let cooperative = self.is_cooperative();
+        self.answer(move |rk| {
+            if cooperative {
+                // SAFETY: handle and list are valid; librdkafka copies the list.
+                check_error(unsafe { sys::rd_kafka_incremental_unassign(rk, list.as_ptr()) })
+            } else {
+                // SAFETY: a null list means: nothing is assigned any more.
+                check(unsafe { sys::rd_kafka_assign(rk, ptr::null()) })
+            }
+        })
+    }
+
+    /// Answers a rebalance. While the handle closes, its group may end without waiting for that; then
+    /// everything is given back already.
+    fn answer(
+        &self,
+        call: impl FnOnce(*mut sys::rd_kafka_t) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), String> {
         self.notes().owes_answer.store(false, Ordering::Release);
-        if self.is_cooperative() {
-            let list = List::of_partitions(partitions);
-            // SAFETY: handle and list are valid; librdkafka copies the list.
-            check_error(unsafe { sys::rd_kafka_incremental_unassign(self.as_ptr(), list.as_ptr()) })
-        } else {
-            // SAFETY: a null list means: nothing is assigned any more.
-            check(unsafe { sys::rd_kafka_assign(self.as_ptr(), ptr::null()) })
+        if self.lock_closing().is_none() {
+            return call(self.as_ptr());
         }
+        let rk = Asked(self.as_ptr());
+        unless_over(move || call(rk.get()), || self.is_closed()).unwrap_or(Ok(()))
     }
 
     /// Whether rebalances are incremental (cooperative-sticky, KIP-848) in the protocol in force.
@@ -407,6 +426,20 @@ impl Client {
     }
 }
 
+/// A handle on its way to the thread that answers a rebalance.
+struct Asked(*mut sys::rd_kafka_t);
+
+// SAFETY: librdkafka's handles may be used by any thread. The handle outlives the call: either its
+// owner waits for it, or the group has ended, and the call does not touch the handle again.
+unsafe impl Send for Asked {}
+
+impl Asked {
+    /// A method, so that a closure takes all of it along and not only the pointer.
+    fn get(&self) -> *mut sys::rd_kafka_t {
+        self.0
+    }
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         let closing = self.closing.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -480,12 +513,13 @@ impl Doomed {
         };
         let until = Instant::now() + FINISH_CLOSE;
         // SAFETY: the handle is valid.
-        while unsafe { sys::rd_kafka_consumer_closed(self.rk.as_ptr()) } != 1 && Instant::now() < until {
-            // Only then: a call that the group's end overtakes is never answered.
+        let is_over = || unsafe { sys::rd_kafka_consumer_closed(self.rk.as_ptr()) } == 1;
+        while !is_over() && Instant::now() < until {
             if owes_answer() {
+                let rk = Asked(self.rk.as_ptr());
                 // SAFETY: the handle is valid; a null list means: nothing is assigned any more, in
                 // either protocol of a handle that closes.
-                unsafe { sys::rd_kafka_assign(self.rk.as_ptr(), ptr::null()) };
+                unless_over(move || unsafe { sys::rd_kafka_assign(rk.get(), ptr::null()) }, is_over);
             }
             // SAFETY: queue and handle are valid, and so are the notes for callbacks that run here; a
             // returned message is owned by us.

@@ -43,6 +43,9 @@ impl Failure {
 /// A list that this side owns, to hand to librdkafka.
 pub(crate) struct List(NonNull<sys::rd_kafka_topic_partition_list_t>);
 
+// SAFETY: a plain list that nothing else points to; the type gives out no shared access across threads.
+unsafe impl Send for List {}
+
 impl List {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         let capacity = i32::try_from(capacity).unwrap_or(i32::MAX);
