@@ -219,7 +219,7 @@ impl Consumer {
             next = next.min(at);
         }
         if let Some(at) = self.health.next_wakeup() {
-            next = next.min(self.epoch + Duration::from_nanos(at.as_nanos()));
+            next = next.min(self.instant(at));
         }
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);

@@ -407,8 +407,17 @@ impl Client {
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_queue_event), waker.opaque());
             check_error(sys::rd_kafka_consumer_close_queue(self.as_ptr(), queue.as_ptr()))
         };
+        if result.is_err() {
+            // A handle that failed for good. No close has begun, so there is none to be finished.
+            // SAFETY: the queue is valid and not used after this; its events are disabled first.
+            unsafe {
+                sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), None, ptr::null_mut());
+                sys::rd_kafka_queue_destroy(queue.as_ptr());
+            }
+            return result;
+        }
         *closing = Some(Closing { queue, waker });
-        result
+        Ok(())
     }
 
     /// To be asked after this side let go of the handle.
