@@ -60,6 +60,7 @@ pub struct Config {
     pub(crate) group_instance_id: Option<String>,
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
+    pub(crate) refill_wait: Duration,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) origins: Origins,
     /// What was said in a file and has no effect.
@@ -82,6 +83,7 @@ impl fmt::Debug for Config {
             group_instance_id,
             join_wait,
             first_fetch_wait,
+            refill_wait,
             properties,
             origins: _,
             ignored: _,
@@ -99,6 +101,7 @@ impl fmt::Debug for Config {
             .field("group_instance_id", group_instance_id)
             .field("join_wait", join_wait)
             .field("first_fetch_wait", first_fetch_wait)
+            .field("refill_wait", refill_wait)
             .field("properties", &mask_properties(properties))
             .finish()
     }
@@ -231,6 +234,9 @@ const STARVATION_GUARD: u32 = 10;
 /// query is refused it asks again after 500 ms.
 const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
 
+/// Two round trips to a broker 20 ms away, and what it takes to parse an answer; see docs/adr/0006.
+const REFILL_WAIT: Duration = Duration::from_millis(50);
+
 /// Under KIP-848 and in groups of their own, handles that are started together have joined after 0.1 s,
 /// and after 3.1 s where the broker delays a group's first rebalance (`docs/group-strategies.md`).
 const JOIN_WAIT: Duration = Duration::from_secs(5);
@@ -261,6 +267,7 @@ impl Config {
             group_instance_id: None,
             join_wait: JOIN_WAIT,
             first_fetch_wait: FIRST_FETCH_WAIT,
+            refill_wait: REFILL_WAIT,
             properties: BTreeMap::new(),
             origins: Origins::default(),
             ignored: Vec::new(),
@@ -418,6 +425,17 @@ impl Config {
     pub fn first_fetch_wait(mut self, wait: Duration) -> Self {
         self.first_fetch_wait = wait;
         self.noted("first_fetch_wait_ms")
+    }
+
+    /// How long a poll waits at most for topics whose queue ran empty although their last fetch told
+    /// of more records, once another topic has some. It is an application faster than its brokers that
+    /// meets such topics; a topic that is at its end is never waited for, and after a wait in vain
+    /// nobody is for twenty times as long. Default 50 ms; 0 returns what is there at once. `single`
+    /// never waits.
+    #[must_use]
+    pub fn refill_wait(mut self, wait: Duration) -> Self {
+        self.refill_wait = wait;
+        self.noted("refill_wait_ms")
     }
 
     /// A librdkafka property. Those that would break the engine's promises are refused at start.

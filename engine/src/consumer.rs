@@ -14,6 +14,7 @@ mod join;
 mod lane;
 mod quarantine;
 mod rebalance;
+mod refill;
 mod stop;
 mod stream;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::{
     Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
-    PollMachine, Timestamp, Wakeup,
+    PollMachine, Refill, Timestamp, Wakeup,
 };
 use tokio::time;
 
@@ -68,6 +69,7 @@ pub struct Consumer {
     /// `None`: quotas are fixed.
     adapting: Option<adapt::Adapting>,
     first_fetch: FirstFetch,
+    refill: Refill,
     complete_input: CompleteInput,
     offsets: OffsetTracker,
     commits: commit::Commits,
@@ -175,9 +177,11 @@ impl Consumer {
     /// The next records, or none after `timeout`.
     ///
     /// Takes from every lane up to its quota and up to `max_records` in all, in the scheduler's
-    /// order, and returns as soon as any lane has records: a topic without any adds no waiting. The
-    /// first poll after an assignment waits, for a bounded time, for the first fetch of every newly
-    /// assigned topic (not in `single`).
+    /// order, and returns as soon as any lane has records: a topic without any adds no waiting. Two
+    /// waits have bounds of their own: the first poll after an assignment waits for the first fetch of
+    /// every newly assigned topic ([`Config::first_fetch_wait`]), and a poll that has records waits for
+    /// topics that ran dry although their brokers hold more ([`Config::refill_wait`]). `single` knows
+    /// neither.
     ///
     /// # Errors
     /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
@@ -195,8 +199,9 @@ impl Consumer {
         loop {
             let now = Instant::now();
             self.serve(now)?;
-            let batch = self.take(now, max_records);
-            if !batch.is_empty() || now >= deadline {
+            let last = now >= deadline;
+            let batch = self.take(now, max_records, last);
+            if !batch.is_empty() || last {
                 self.meter(&batch);
                 // Nothing is awaited between taking and returning: a dropped future loses nothing.
                 return Ok(batch.build(&self.topics, self.batches.ticket()));
@@ -213,6 +218,8 @@ impl Consumer {
         if let Some(until) = self.waits_for_joins(now) {
             next = next.min(until);
         } else if let Some(Wakeup { at, .. }) = self.first_fetch_wakeup(self.timestamp(now)) {
+            next = next.min(self.instant(at));
+        } else if let Some(Wakeup { at, .. }) = self.refill.wakeup() {
             next = next.min(self.instant(at));
         }
         if let Some(at) = self.commits.next_retry() {
@@ -318,10 +325,14 @@ impl Consumer {
         names.join(", ")
     }
 
-    /// Takes from the lanes what the poll machine grants. Does not block.
-    fn take(&mut self, now: Instant, max_records: Option<u32>) -> BatchBuilder {
+    /// Takes from the lanes what the poll machine grants, unless others are worth waiting for. Does not
+    /// block. The last attempt of a poll waits for nobody who ran dry: what is here is returned.
+    fn take(&mut self, now: Instant, max_records: Option<u32>, last: bool) -> BatchBuilder {
         let at = self.timestamp(now);
-        if self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
+        if self.waits_for_joins(now).is_some()
+            || self.waits_for_first_fetch(at)
+            || (!last && self.waits_for_refill(at).is_some())
+        {
             return BatchBuilder::with_errors(std::mem::take(&mut self.errors));
         }
         self.collect(at, max_records)
@@ -342,6 +353,9 @@ impl Consumer {
             let taken = lane.take(grant.records as usize, &mut batch, &self.partitions, &self.topics);
             // Errors are taken from the queue but are no records; the lane may hold more.
             let taken = u32::try_from(taken).unwrap_or(grant.records);
+            if taken > 0 {
+                self.refill.delivered(grant.lane);
+            }
             self.poll.settle(grant, taken, Cost::default());
         }
         self.poll.end(at);
@@ -356,7 +370,7 @@ impl Consumer {
 
     /// When to look at first fetches again that a poll waits for.
     fn first_fetch_wakeup(&mut self, now: Timestamp) -> Option<Wakeup> {
-        if !self.topology.waits_for_first_fetch() {
+        if !self.topology.waits_for_others() {
             return None;
         }
         self.first_fetch.waiting(now)
@@ -365,22 +379,16 @@ impl Consumer {
     /// Whether some newly assigned lane's first fetch is still out. Such a lane is *unknown*, not
     /// empty: on a fast broker the deep topics' first fetch comes tens of polls before the others'.
     fn waits_for_first_fetch(&mut self, now: Timestamp) -> bool {
-        self.topology.waits_for_first_fetch() && self.look_at_first_fetches(now).is_some()
+        self.topology.waits_for_others() && self.look_at_first_fetches(now).is_some()
     }
 
     /// Looks which first fetches have come back, and says when to look again.
     fn look_at_first_fetches(&mut self, now: Timestamp) -> Option<Wakeup> {
         self.first_fetch.waiting(now)?;
+        self.look_into_unknown_lanes(now);
         let unknown: Vec<PartitionIndex> = self.first_fetch.unknown().collect();
         for index in unknown {
             let partition = self.partitions.get(index);
-            // A record in a lane that topics share tells nothing of the others.
-            let alone = self.topology.lanes[partition.lane].topics.len() == 1;
-            if alone && self.lanes[partition.lane].has_records() {
-                self.poll.lane_ready(LaneIndex::from_position(partition.lane));
-                self.first_fetch.delivered(index);
-                continue;
-            }
             let client = self.handles[partition.handle].client.as_ref();
             if let Some((start, end)) = client.and_then(|client| client.cached_watermarks(&partition.entry)) {
                 let answer = if end > start { Answer::Records } else { Answer::Empty };
@@ -390,6 +398,37 @@ impl Consumer {
             }
         }
         self.first_fetch.waiting(now)
+    }
+
+    /// Finds out which unknown partitions have delivered. Nobody waits for the rest of a lane that
+    /// holds all that it may contribute to the next poll.
+    fn look_into_unknown_lanes(&mut self, now: Timestamp) {
+        let mut unknown: Vec<(LaneIndex, PartitionIndex)> = self.first_fetch.unknown_lanes().collect();
+        unknown.sort_unstable();
+        let mut found_out = BatchBuilder::with_errors(std::mem::take(&mut self.errors));
+        for of_lane in unknown.chunk_by(|(one, _), (other, _)| one == other) {
+            let (index, _) = of_lane[0];
+            let depth = self.quantum(index.position()) as usize;
+            let mut delivered: Vec<PartitionIndex> = Vec::new();
+            let found = |_, partition| {
+                // Records come in runs of one partition.
+                if delivered.last() != Some(&partition) {
+                    delivered.push(partition);
+                }
+            };
+            let lane = &mut self.lanes[index.position()];
+            let looked = lane.look(depth, &self.partitions, &self.topics, &mut found_out, found);
+            if looked > 0 {
+                self.poll.lane_ready(index);
+            }
+            delivered.into_iter().for_each(|partition| self.first_fetch.delivered(partition));
+            // In a lane that topics share a full quantum of one tells nothing of the others.
+            if looked == depth && self.topology.lanes[index.position()].topics.len() == 1 {
+                of_lane.iter().for_each(|(_, partition)| self.first_fetch.delivered(*partition));
+            }
+        }
+        self.judge(now, &mut found_out);
+        self.errors = found_out.errors;
     }
 
     /// What happened besides records since the last call. Bounded: the oldest are dropped when

@@ -148,6 +148,7 @@ impl Config {
             value("starvation_guard", self.starvation_guard.to_string()),
             value("join_wait_ms", ms(self.join_wait)),
             value("first_fetch_wait_ms", ms(self.first_fetch_wait)),
+            value("refill_wait_ms", ms(self.refill_wait)),
         ]
     }
 

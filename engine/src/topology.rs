@@ -85,9 +85,9 @@ impl Topology {
         u32::try_from(self.lanes.len()).expect("there are no more lanes than topics")
     }
 
-    /// Whether a poll waits for the first fetch of newly assigned lanes. With one lane there is
-    /// nobody to be ahead of: `single` stays to the letter what one consumer does.
-    pub(crate) fn waits_for_first_fetch(&self) -> bool {
+    /// Whether a poll waits for lanes whose records are on their way. With one lane there is nobody
+    /// to be ahead of: `single` stays to the letter what one consumer does.
+    pub(crate) fn waits_for_others(&self) -> bool {
         self.lanes.len() > 1
     }
 

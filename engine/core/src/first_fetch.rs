@@ -171,9 +171,9 @@ impl FirstFetch {
         self.unknown.get(partition).is_some()
     }
 
-    /// Lanes with an unknown partition, for diagnosis; once per such partition.
-    pub fn unknown_lanes(&self) -> impl Iterator<Item = LaneIndex> {
-        self.unknown.iter().map(|(_, entry)| entry.lane)
+    /// All that are unknown, each with its lane.
+    pub fn unknown_lanes(&self) -> impl Iterator<Item = (LaneIndex, PartitionIndex)> {
+        self.unknown.iter().map(|(partition, entry)| (entry.lane, partition))
     }
 
     /// `None`: nobody is unknown, return what there is. Otherwise look again at the time given,

@@ -12,6 +12,7 @@
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
 //! | how quotas follow lag | [`quota::LagProportional`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
+//! | whether a poll waits for lanes that ran dry | [`refill::Refill`] |
 //! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
 //! | how far behind | [`lag::PartitionLag`] |
@@ -32,6 +33,7 @@ pub mod poll;
 pub mod preset;
 pub mod quarantine;
 pub mod quota;
+pub mod refill;
 pub mod scheduler;
 pub mod time;
 pub mod topology;
@@ -48,6 +50,7 @@ pub use poll::{Cost, Grant, PollMachine, PollSummary};
 pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
 pub use quarantine::Quarantine;
 pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
+pub use refill::Refill;
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
 pub use topology::{HandleIndex, Topology};

@@ -69,6 +69,8 @@ pub enum WakeReason {
     FirstFetchSettles,
     /// A newly assigned partition has not answered: it is not waited for beyond this.
     FirstFetchBound,
+    /// A lane ran dry though its topic holds more: it is not waited for beyond this.
+    RefillBound,
     /// A partition whose fetches failed is to be tried again.
     ProbeDue,
     /// A partition was tried again: it works if nothing is heard by then.

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
 use fairpoll_core::{
     CompleteInput, FirstFetch, GroupTiming, LagProportional, ModeRequest, OffsetTracker, Policy, PollMachine,
-    Preset, Resolution,
+    Preset, Refill, Resolution,
 };
 
 use crate::batch::BatchCount;
@@ -43,6 +43,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         poll: PollMachine::new(topology.shares.iter().copied(), policy(&config)),
         adapting: adapting(&config, &topology),
         first_fetch: FirstFetch::new(),
+        refill: Refill::new(topology.lanes.len(), refill_wait(&config, &topology)),
         complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
@@ -66,6 +67,11 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     // The one stable, greppable line that says what runs.
     tracing::info!(librdkafka = librdkafka_version(), "fairpoll started: {}", consumer.status());
     Ok(consumer)
+}
+
+/// With one lane there is nobody to wait for.
+fn refill_wait(config: &Config, topology: &Topology) -> Duration {
+    if topology.waits_for_others() { config.refill_wait } else { Duration::ZERO }
 }
 
 /// Where all priorities are equal it is deficit round robin.
@@ -189,21 +195,18 @@ fn open(
 }
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see
-/// docs/adr/0004. librdkafka's own default is 1 MiB.
+/// docs/adr/0004. librdkafka's own default is 1 MiB. What an answer holds in all stays at librdkafka's
+/// 50 MiB: where it is less than the pieces make together, the last partitions of a request go without,
+/// and they are nearly the same ones request after request.
 const SHARED_PARTITION_FETCH_BYTES: &str = "131072";
-
-/// What an answer to such a handle holds at most, bytes: nothing else comes while it is sent and
-/// parsed. librdkafka's own default is 50 MiB.
-const SHARED_FETCH_BYTES: &str = "2097152";
 
 /// What the handle at this position is told.
 pub(crate) fn properties(config: &Config, topology: &Topology, handle: usize) -> Properties {
     let plan = &topology.handles[handle];
     let mut properties = config.client_properties();
     let shares_its_connection = topology.lanes.iter().filter(|lane| lane.handle == handle).count() > 1;
-    if shares_its_connection && !properties.contains("max.partition.fetch.bytes") {
-        properties.set("max.partition.fetch.bytes", SHARED_PARTITION_FETCH_BYTES, Origin::Default);
-        properties.set_absent("fetch.max.bytes", SHARED_FETCH_BYTES, Origin::Default);
+    if shares_its_connection {
+        properties.set_absent("max.partition.fetch.bytes", SHARED_PARTITION_FETCH_BYTES, Origin::Default);
     }
     let group_id_is_the_users = plan.group_id == config.group_id;
     let from =
@@ -313,7 +316,7 @@ mod tests {
 
     #[test]
     fn only_lanes_that_share_a_connection_fetch_in_small_pieces() {
-        let shared = bytes(SHARED_PARTITION_FETCH_BYTES, SHARED_FETCH_BYTES);
+        let shared = bytes(SHARED_PARTITION_FETCH_BYTES, "");
         assert_eq!(fetches(RequestedMode::Fair, &[]), shared);
         assert_eq!(fetches(RequestedMode::Multi, &[]), bytes("", ""));
         assert_eq!(fetches(RequestedMode::Single, &[]), bytes("", ""));
@@ -364,7 +367,7 @@ mod tests {
         let told = |config: &Config| warnings(config, &plan(config).expect("usable"));
         let preset = topics(10, RequestedMode::Multi);
         assert_eq!(told(&preset), Vec::<String>::new());
-        let said = preset.clone().session_timeout(std::time::Duration::from_secs(20));
+        let said = preset.clone().session_timeout(Duration::from_secs(20));
         assert_eq!(
             told(&said),
             ["session.timeout.ms is ignored under KIP-848, where it is decided by the broker's \

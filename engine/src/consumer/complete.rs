@@ -107,7 +107,7 @@ impl Consumer {
                 [_] => 1,
                 _ => quanta[index] as usize,
             };
-            let found = |topic: usize| here[topic] = true;
+            let found = |topic: usize, _| here[topic] = true;
             let looked = lane.look(depth, &self.partitions, &self.topics, &mut found_out, found);
             if looked > 0 {
                 self.poll.lane_ready(LaneIndex::from_position(index));
@@ -164,7 +164,7 @@ impl Consumer {
         Seen { next, reason: MissingReason::NotFetched }
     }
 
-    fn cached_end(&self, index: PartitionIndex) -> Option<i64> {
+    pub(super) fn cached_end(&self, index: PartitionIndex) -> Option<i64> {
         let partition = self.partitions.get(index);
         let client = self.handles[partition.handle].client.as_ref()?;
         client.cached_watermarks(&partition.entry).map(|(_, end)| end)

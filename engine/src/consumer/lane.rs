@@ -38,21 +38,8 @@ impl Lane {
         self.queue.take_wake()
     }
 
-    /// Whether there is a record, or an error, to deliver.
-    ///
-    /// The queue's length cannot tell: an assignment puts a control operation there, which vanishes
-    /// when it is taken. So this takes one message and keeps it.
-    pub(super) fn has_records(&mut self) -> bool {
-        if self.ahead.is_empty() && self.queue.len() > 0 {
-            let mut first = Vec::with_capacity(1);
-            self.queue.take(1, &mut first);
-            self.ahead.extend(first);
-        }
-        !self.ahead.is_empty()
-    }
-
-    /// Looks at the next `most` records without taking them out of the lane, names the topic of each
-    /// and returns how many there are. What is looked at leaves the queue for [`Self::ahead`], so it is
+    /// Looks at the next `most` records without taking them out of the lane, names the topic and the
+    /// partition of each and returns how many there are. What is looked at leaves the queue for [`Self::ahead`], so it is
     /// the next to be taken, whoever takes; errors are moved to `batch` on the way.
     pub(super) fn look(
         &mut self,
@@ -60,15 +47,15 @@ impl Lane {
         partitions: &Partitions,
         names: &[Arc<str>],
         batch: &mut BatchBuilder,
-        mut found: impl FnMut(usize),
+        mut found: impl FnMut(usize, PartitionIndex),
     ) -> usize {
         let mut looked = 0;
         loop {
             while let Some(message) = self.ahead.get(looked).filter(|_| looked < most) {
                 if message.is_error() {
                     self.move_error_out(looked, partitions, names, batch);
-                } else if let Some((topic, ..)) = self.identify(message, partitions, names) {
-                    found(topic);
+                } else if let Some((topic, index, _)) = self.identify(message, partitions, names) {
+                    found(topic, index);
                     looked += 1;
                 } else {
                     // Its assignment ended: whoever owns it now gets this record.

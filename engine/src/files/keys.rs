@@ -120,6 +120,13 @@ pub(super) const KEYS: &[Key] = &[
         read: first_fetch_wait,
     },
     Key {
+        name: "refill_wait_ms",
+        takes: "ms",
+        default: "50; `single` never waits",
+        meaning: "how long a poll waits at most for topics that ran dry though their brokers hold more",
+        read: refill_wait,
+    },
+    Key {
         name: "properties",
         takes: "a map of librdkafka properties",
         default: "none",
@@ -235,6 +242,13 @@ fn join_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
 fn first_fetch_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
     if let Some(ms) = reader.number(entry, 0..=u32::MAX) {
         reader.config.first_fetch_wait = Duration::from_millis(ms.into());
+        reader.note(entry);
+    }
+}
+
+fn refill_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(ms) = reader.number(entry, 0..=u32::MAX) {
+        reader.config.refill_wait = Duration::from_millis(ms.into());
         reader.note(entry);
     }
 }

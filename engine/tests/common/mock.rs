@@ -71,6 +71,14 @@ impl Mock {
         breathe();
     }
 
+    /// The broker's answers take so long from now on.
+    pub fn slow(&self, broker: i32, answers_after: Duration) {
+        let ms = i32::try_from(answers_after.as_millis()).expect("short");
+        // SAFETY: the cluster lives.
+        unsafe { sys::rd_kafka_mock_broker_set_rtt(self.cluster, broker, ms) };
+        breathe();
+    }
+
     /// Whoever asks for the topic is told this error; none ends it.
     pub fn fail_topic(&self, topic: &str, error: sys::rd_kafka_resp_err_t) {
         let name = CString::new(topic).expect("name");

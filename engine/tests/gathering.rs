@@ -1,0 +1,137 @@
+//! Whom a poll waits for: topics whose records are on their way, and nobody else.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Mock, config, stopped};
+use fairpoll::{Batch, Consumer, ModeRequest};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+const WITH_LANES: [ModeRequest; 2] = [ModeRequest::Multi, ModeRequest::Fair];
+
+fn topics(batch: &Batch) -> Vec<&str> {
+    let mut topics: Vec<&str> = batch.partitions().map(|partition| partition.topic()).collect();
+    topics.dedup();
+    topics
+}
+
+/// A deep topic on a fast broker; another, of which a fetch brings half a quota, on a slow one.
+fn one_broker_is_slow() -> Mock {
+    let mock = Mock::with_brokers(2);
+    for (topic, broker) in [("fast", 1), ("slow", 2)] {
+        mock.create(topic, 1);
+        mock.lead(topic, 0, broker);
+    }
+    mock.produce("fast", 0, 20_000);
+    for _ in 0..20 {
+        // The mock answers a fetch with one batch, as it was produced.
+        mock.produce("slow", 0, 50);
+    }
+    mock.slow(2, Duration::from_millis(30));
+    mock
+}
+
+/// Polls as fast as it goes until everything of the slow topic came; how many polls came before
+/// that, and how many without it.
+async fn polls_and_starved(mock: &Mock, mode: ModeRequest, refill_wait: Duration) -> (usize, usize) {
+    let group = format!("refill-{mode}-{}", refill_wait.as_millis());
+    let config =
+        config(mock, &group, &["fast", "slow"], mode).first_fetch_wait(LONG).refill_wait(refill_wait);
+    let mut consumer = Consumer::start(config).expect("start");
+    let (mut records, mut polls, mut starved) = (0, 0, 0);
+    while records < 1000 {
+        let batch = consumer.get_many(LONG, None).await.expect("poll");
+        assert!(!batch.is_empty(), "{mode}: {records} records of 1000");
+        let slow = batch.partitions().filter(|partition| partition.topic() == "slow");
+        records += slow.map(|partition| partition.len()).sum::<usize>();
+        polls += 1;
+        starved += usize::from(!topics(&batch).contains(&"slow"));
+    }
+    stopped(consumer).await;
+    (polls, starved)
+}
+
+#[tokio::test]
+async fn a_topic_that_ran_dry_though_its_broker_holds_more_is_in_every_batch_of_a_fast_application() {
+    let mock = one_broker_is_slow();
+    for mode in WITH_LANES {
+        let (polls, starved) = polls_and_starved(&mock, mode, LONG).await;
+        assert_eq!(starved, 0, "{mode}: of {polls} polls");
+        // Without the wait the same application starves it, or this test shows nothing.
+        let (polls, starved) = polls_and_starved(&mock, mode, Duration::ZERO).await;
+        assert!(starved > 10, "{mode}: {starved} of {polls} polls");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_at_its_end_is_not_waited_for() {
+    let mock = Mock::filled(&[("ended", 1, 10), ("alive", 1, 10)]);
+    for mode in WITH_LANES {
+        let config = config(&mock, &format!("ended-{mode}"), &["ended", "alive"], mode)
+            .first_fetch_wait(LONG)
+            .refill_wait(LONG);
+        let mut consumer = Consumer::start(config).expect("start");
+        let first = consumer.get_many(LONG, None).await.expect("poll");
+        assert_eq!(topics(&first).len(), 2, "{mode}");
+        mock.produce("alive", 0, 1);
+        let began = Instant::now();
+        let second = consumer.get_many(LONG, None).await.expect("poll");
+        assert_eq!(topics(&second), ["alive"], "{mode}");
+        assert!(began.elapsed() < LONG / 2, "{mode}: {:?}", began.elapsed());
+        drop((first, second));
+        stopped(consumer).await;
+    }
+}
+
+/// A lane is known by its first record only if that is all it has; its other partitions may be deep.
+#[tokio::test]
+async fn the_first_batch_waits_for_every_partition_of_a_topic_that_cannot_fill_its_quota() {
+    let mock = Mock::with_brokers(2);
+    mock.create("other", 1);
+    mock.create("split", 2);
+    mock.lead("other", 0, 1);
+    for (partition, broker) in [(0, 1), (1, 2)] {
+        mock.lead("split", partition, broker);
+        mock.produce("split", partition, 10);
+    }
+    mock.produce("other", 0, 10);
+    mock.slow(2, Duration::from_millis(100));
+    for mode in WITH_LANES {
+        let config =
+            config(&mock, &format!("split-{mode}"), &["split", "other"], mode).first_fetch_wait(LONG);
+        let mut consumer = Consumer::start(config).expect("start");
+        let batch = consumer.get_many(LONG, None).await.expect("poll");
+        let split = batch.partitions().filter(|partition| partition.topic() == "split").count();
+        assert_eq!((batch.len(), split), (30, 2), "{mode}");
+        drop(batch);
+        stopped(consumer).await;
+    }
+}
+
+/// Nobody waits for the slow partition of a topic that has all it may contribute anyway.
+#[tokio::test]
+async fn a_topic_that_fills_its_quota_is_known_whatever_its_other_partitions_do() {
+    let mock = Mock::with_brokers(2);
+    mock.create("other", 1);
+    mock.create("deep", 2);
+    mock.lead("other", 0, 1);
+    for (partition, broker) in [(0, 1), (1, 2)] {
+        mock.lead("deep", partition, broker);
+        mock.produce("deep", partition, 500);
+    }
+    mock.produce("other", 0, 10);
+    mock.slow(2, Duration::from_millis(300));
+    for mode in WITH_LANES {
+        let config = config(&mock, &format!("full-{mode}"), &["deep", "other"], mode).first_fetch_wait(LONG);
+        let mut consumer = Consumer::start(config).expect("start");
+        let batch = consumer.get_many(LONG, None).await.expect("poll");
+        assert_eq!(batch.len(), 110, "{mode}");
+        let queued = consumer.consumers()["deep"].queued;
+        assert!(queued <= 400, "{mode}: {queued} are left, and the fast partition holds 400 of them");
+        drop(batch);
+        stopped(consumer).await;
+    }
+}
