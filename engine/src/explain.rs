@@ -11,6 +11,7 @@ use crate::consumer::build::{plan, properties, warnings};
 use crate::cost::{Cost, Size};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake};
+use crate::memory::FetchBuffer;
 use crate::secrets::masked;
 use crate::topology::{GroupProtocol, Topology};
 
@@ -30,6 +31,8 @@ pub struct Explanation {
     pub lanes: usize,
     /// What all that costs.
     pub cost: Cost,
+    /// What the budget of memory comes to; `None`: there is none.
+    pub fetch_buffer: Option<FetchBuffer>,
     /// What was said and does not hold, and why.
     pub warnings: Vec<String>,
 }
@@ -110,6 +113,7 @@ impl Config {
             settings: self.settings(&topology),
             topics: self.shares(&topology),
             lanes: topology.lanes.len(),
+            fetch_buffer: FetchBuffer::of(self, &topology, &first),
             warnings: warnings(self, &topology),
             handles,
             cost,
@@ -148,6 +152,8 @@ impl Config {
             value("starvation_guard", self.starvation_guard.to_string()),
             value("join_wait_ms", ms(self.join_wait)),
             value("first_fetch_wait_ms", ms(self.first_fetch_wait)),
+            value("fetch_buffer_mib", self.fetch_buffer_mib.map_or_else(absent, |mib| mib.to_string())),
+            value("fetch_buffer_partitions", self.fetch_buffer_partitions.to_string()),
         ]
     }
 
