@@ -148,7 +148,139 @@ impl FetchBuffer {
     }
 }
 
+/// That a topic has more partitions here than the budget was calculated with, if one does. `assigned`: how
+/// many partitions of each topic, in the configuration's order, this consumer has.
+pub(crate) fn beyond_the_budget(config: &Config, assigned: impl Iterator<Item = usize>) -> Option<String> {
+    config.fetch_buffer_mib?;
+    let (topic, partitions) = config.topics.iter().zip(assigned).max_by_key(|(_, partitions)| *partitions)?;
+    let most = config.fetch_buffer_partitions;
+    (partitions > most as usize).then(|| {
+        format!(
+            "topic {} has {partitions} partitions here, and fetch_buffer_mib was divided for {most}: it may be              exceeded; set fetch_buffer_partitions to {partitions}",
+            topic.name
+        )
+    })
+}
+
 /// A property as a number, under whichever of its names.
 fn number(properties: &Properties, name: &str) -> Option<u64> {
     properties.number(name).map(u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModeRequest;
+    use crate::consumer::build::{plan, properties, warnings};
+
+    const MODES: [ModeRequest; 3] = [ModeRequest::Single, ModeRequest::Multi, ModeRequest::Fair];
+
+    fn four_topics(mode: ModeRequest) -> Config {
+        Config::new("localhost:9092", "group", ["a", "b", "c", "d"]).mode(mode)
+    }
+
+    fn buffer(config: &Config) -> FetchBuffer {
+        config.explain(None).expect("usable").fetch_buffer.expect("a budget")
+    }
+
+    #[test]
+    fn what_a_handle_is_told_follows_from_the_budget() {
+        let derived = [QUEUED_RECORDS, QUEUED_KBYTES, PIECE_BYTES, ANSWER_BYTES, BACKOFF_MS];
+        for mode in MODES {
+            for mib in [8, 16, 64, 1000] {
+                let config = four_topics(mode).fetch_buffer_mib(mib);
+                let topology = plan(&config).expect("usable");
+                let told = properties(&config, &topology, 0);
+                let follows = Origin::Follows { from: "fetch_buffer_mib" };
+                for name in derived {
+                    let from = told.iter().find(|(known, ..)| *known == name).map(|(.., from)| from);
+                    assert_eq!(from, Some(&follows), "{mode} {mib} {name}");
+                }
+                let FetchBuffer { budget_bytes, predicted_bytes_max, .. } = buffer(&config);
+                assert_eq!(budget_bytes, u64::from(mib) << 20);
+                assert!(predicted_bytes_max <= budget_bytes, "{mode} {mib}: {predicted_bytes_max}");
+                assert_eq!(warnings(&config, &topology), Vec::<String>::new());
+                // librdkafka would lower it to the size of a queue otherwise.
+                assert!(number(&told, ANSWER_BYTES).is_some_and(|bytes| bytes >= 50 << 20), "{mode} {mib}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_changes_without_a_budget() {
+        for mode in MODES {
+            let config = four_topics(mode);
+            let told = properties(&config, &plan(&config).expect("usable"), 0);
+            assert_eq!(told.get(QUEUED_RECORDS), Some("10000"), "{mode}");
+            assert_eq!(told.get(BACKOFF_MS), Some("10"), "{mode}");
+            assert!(!told.contains(QUEUED_KBYTES), "{mode}");
+            assert_eq!(config.explain(None).expect("usable").fetch_buffer, None, "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_is_refused_with_one_that_is_not() {
+        for mode in MODES {
+            let refusal = plan(&four_topics(mode).fetch_buffer_mib(1)).expect_err("too small").to_string();
+            let minimum = refusal.split(" need ").nth(1).and_then(|rest| rest.split(':').next());
+            let minimum: u32 =
+                minimum.and_then(|mib| mib.parse().ok()).unwrap_or_else(|| panic!("{refusal}"));
+            assert!(refusal.starts_with("fetch_buffer_mib is 1, and 4 topics of 4 partitions"), "{refusal}");
+            assert!(plan(&four_topics(mode).fetch_buffer_mib(minimum)).is_ok(), "{mode}: {refusal}");
+            assert!(plan(&four_topics(mode).fetch_buffer_mib(minimum - 1)).is_err(), "{mode}: {refusal}");
+        }
+        // It depends on everything that the sentence names.
+        let narrow = four_topics(ModeRequest::Fair).fetch_buffer_mib(2);
+        assert!(plan(&narrow).is_err());
+        assert!(plan(&narrow.fetch_buffer_partitions(1).max_poll_records(100)).is_ok());
+    }
+
+    #[test]
+    fn what_the_user_names_stands_and_is_warned_of_where_it_breaks_the_budget() {
+        let config = four_topics(ModeRequest::Fair).fetch_buffer_mib(16);
+        let told = |config: &Config| {
+            let topology = plan(config).expect("usable");
+            (properties(config, &topology, 0), warnings(config, &topology))
+        };
+        for (name, value, fits) in [
+            (QUEUED_RECORDS, "1000", true),
+            (QUEUED_RECORDS, "100000", false),
+            (QUEUED_KBYTES, "65536", false),
+            (PIECE_BYTES, "1048576", false),
+            // The same property.
+            ("fetch.message.max.bytes", "1048576", false),
+            (BACKOFF_MS, "1000", true),
+            (ANSWER_BYTES, "2097152", true),
+        ] {
+            let (properties, warnings) = told(&config.clone().property(name, value));
+            assert_eq!(properties.get(name), Some(value));
+            assert_eq!(warnings.is_empty(), fits, "{name}: {warnings:?}");
+        }
+        let (_, warnings) = told(&config.property(QUEUED_KBYTES, "65536"));
+        assert!(
+            warnings[0].starts_with("fetch_buffer_mib is 16, and with queued.max.messages.kbytes as said"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn sizes_that_librdkafka_compares_still_fit_each_other() {
+        for (name, value) in
+            [(RECEIVE_BYTES, "2000000"), (MESSAGE_BYTES, "90000000"), (MESSAGE_BYTES, "1000")]
+        {
+            let config = four_topics(ModeRequest::Fair).fetch_buffer_mib(16).property(name, value);
+            let explained = config.explain(None);
+            assert!(explained.is_ok(), "{name}: {explained:?}");
+        }
+    }
+
+    #[test]
+    fn more_partitions_than_the_budget_was_divided_for_are_told() {
+        let config = four_topics(ModeRequest::Fair);
+        assert_eq!(beyond_the_budget(&config, [1, 9, 2, 0].into_iter()), None);
+        let config = config.fetch_buffer_mib(64);
+        assert_eq!(beyond_the_budget(&config, [4, 4, 2, 0].into_iter()), None);
+        let told = beyond_the_budget(&config, [1, 9, 2, 0].into_iter()).expect("nine are more than four");
+        assert!(told.starts_with("topic b has 9 partitions here") && told.ends_with("to 9"), "{told}");
+    }
 }

@@ -12,12 +12,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{MODES, Mock, stopped};
-use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest};
+use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest, SeekTo};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const HOT: usize = 4;
 const QUIET: usize = 20;
+
+/// In each quiet topic.
+const QUIET_RECORDS: usize = 3;
 
 /// What the budget assumes without being told.
 const HOT_PARTITIONS: i32 = 4;
@@ -30,15 +33,21 @@ const MODE: &str = "FAIRPOLL_MEMORY_MODE";
 const MIB: &str = "FAIRPOLL_MEMORY_MIB";
 const TOPICS: &str = "FAIRPOLL_MEMORY_TOPICS";
 
-fn topic(number: usize) -> String {
-    if number < HOT { format!("hot-{number}") } else { format!("quiet-{number}") }
+/// The topics of a consumer of so many, with the number of their partitions.
+fn topics(count: usize) -> impl Iterator<Item = (String, i32)> {
+    (0..count).map(move |number| match number {
+        0..HOT => (format!("hot-{number}-of-{count}"), HOT_PARTITIONS),
+        _ => (format!("quiet-{number}-of-{count}"), 1),
+    })
 }
 
-fn config(address: &str, mode: ModeRequest, mib: u32, topics: usize) -> Config {
-    let config = Config::new(address, format!("memory-{mode}-{topics}"), (0..topics).map(topic))
+fn config(address: &str, mode: ModeRequest, mib: u32, count: usize) -> Config {
+    let names = topics(count).map(|(name, _)| name);
+    let config = Config::new(address, format!("memory-{mode}-{count}"), names)
         .mode(mode)
         .fetch_buffer_mib(mib)
-        .property("auto.offset.reset", "earliest")
+        // Idle until it is told to go back to the beginning.
+        .property("auto.offset.reset", "latest")
         // The mock does not wake a long poll early.
         .property("fetch.wait.max.ms", "10");
     if mode == ModeRequest::Multi { config.group_strategy(GroupStrategy::Own) } else { config }
@@ -102,11 +111,11 @@ impl Told {
 #[ignore = "a process of its own, started by the test beside it"]
 async fn a_consumer_in_a_process_of_its_own() {
     let said = |name: &str| std::env::var(name).expect("started by the test beside it");
-    let topics: usize = said(TOPICS).parse().expect("a number");
+    let count: usize = said(TOPICS).parse().expect("a number");
     let mode: ModeRequest = said(MODE).parse().expect("a mode");
-    let config = config(&said(ADDRESS), mode, said(MIB).parse().expect("MiB"), topics);
+    let config = config(&said(ADDRESS), mode, said(MIB).parse().expect("MiB"), count);
     let mut consumer = Consumer::start(config).expect("start");
-    let partitions = HOT * HOT_PARTITIONS as usize + topics - HOT;
+    let partitions = topics(count).map(|(_, partitions)| partitions as usize).sum();
     let until = Instant::now() + Duration::from_secs(30);
     while consumer.status().assigned_partitions < partitions {
         assert!(Instant::now() < until, "{}", consumer.status());
@@ -119,8 +128,14 @@ async fn a_consumer_in_a_process_of_its_own() {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().expect("the test lives").expect("a line");
 
-    // Nobody polls until the queues have not grown for a second.
+    // The whole backlog is there at once. Nobody polls until the queues have not grown for a second.
     line();
+    for (topic, partitions) in topics(count) {
+        for partition in 0..partitions {
+            let began = consumer.seek(&topic, partition, SeekTo::Beginning, Duration::from_secs(10)).await;
+            began.expect("a partition of this consumer");
+        }
+    }
     let until = Instant::now() + Duration::from_secs(30);
     let (mut last, mut same) = (0, 0);
     while same < 10 {
@@ -200,7 +215,7 @@ impl Drop for Process {
 }
 
 /// Records in batches of a piece: the mock gives one batch of each partition per fetch.
-fn fill(mock: &Mock, value_bytes: usize, records: usize, batch_bytes: u64) {
+fn fill(mock: &Mock, count: usize, value_bytes: usize, records: usize, batch_bytes: u64) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", mock.address())
         .set("linger.ms", "100")
@@ -216,12 +231,11 @@ fn fill(mock: &Mock, value_bytes: usize, records: usize, batch_bytes: u64) {
             producer.poll(Duration::from_millis(5));
         }
     };
-    // All partitions at once: a fetch is to bring a batch of each.
-    let hot: Vec<String> = (0..HOT).map(topic).collect();
-    for _ in 0..records {
-        hot.iter().for_each(|topic| (0..HOT_PARTITIONS).for_each(|partition| send(topic, partition)));
+    for (topic, partitions) in topics(count) {
+        mock.create(&topic, partitions);
+        let records = if topic.starts_with("hot") { records } else { QUIET_RECORDS };
+        (0..partitions).for_each(|partition| (0..records).for_each(|_| send(&topic, partition)));
     }
-    (HOT..HOT + QUIET).for_each(|number| (0..3).for_each(|_| send(&topic(number), 0)));
     producer.flush(Duration::from_secs(30)).expect("flush");
 }
 
@@ -229,8 +243,11 @@ fn fill(mock: &Mock, value_bytes: usize, records: usize, batch_bytes: u64) {
 /// and less than the mock keeps.
 fn memory_stays_within_the_budget(value_bytes: usize, records: usize) {
     let mock = Mock::new();
-    (0..HOT + QUIET)
-        .for_each(|number| mock.create(&topic(number), if number < HOT { HOT_PARTITIONS } else { 1 }));
+    for (mib, count) in CONSUMERS {
+        let pieces =
+            MODES.map(|mode| told(&config(&mock.address(), mode, mib, count), "max.partition.fetch.bytes"));
+        fill(&mock, count, value_bytes, records, pieces.into_iter().min().expect("modes"));
+    }
     let mut processes: Vec<Process> = CONSUMERS
         .into_iter()
         .flat_map(|consumer| MODES.map(|mode| (mode, consumer)))
@@ -239,9 +256,7 @@ fn memory_stays_within_the_budget(value_bytes: usize, records: usize) {
     for process in &mut processes {
         process.told();
     }
-    let piece = processes.iter().map(|process| told(&process.config, "max.partition.fetch.bytes")).min();
-    fill(&mock, value_bytes, records, piece.expect("consumers"));
-    processes.iter_mut().for_each(|process| process.order("wait"));
+    processes.iter_mut().for_each(|process| process.order("go back"));
     for process in &mut processes {
         let told_now = process.told();
         process.keeps_within_its_budget("queues are full", told_now);
@@ -255,7 +270,7 @@ fn memory_stays_within_the_budget(value_bytes: usize, records: usize) {
     }
     // One after the other: they share two cores with the mock.
     for process in &mut processes {
-        let all = HOT * HOT_PARTITIONS as usize * records + (process.topics - HOT) * 3;
+        let all = HOT * HOT_PARTITIONS as usize * records + (process.topics - HOT) * QUIET_RECORDS;
         process.order(&all.to_string());
         let told = process.told();
         process.keeps_within_its_budget("queues were drained", told);
