@@ -101,19 +101,23 @@ impl Config {
         try_out(&first).map_err(refused)?;
         let limits = Limits::of(&first).map_err(refused)?;
         let servers = self.bootstrap_servers.split(',').filter(|server| !server.trim().is_empty()).count();
+        let fetch_buffer = FetchBuffer::of(self, &topology, &first);
+        let handle_count = topology.handles.len() as u64;
+        let pieces_bytes =
+            fetch_buffer.map_or(u64::MAX, |buffer| buffer.pieces_bytes_max.div_ceil(handle_count));
         let cost = Cost::of(Size {
-            handles: topology.handles.len() as u64,
+            handles: handle_count,
             lanes: topology.lanes.len() as u64,
             brokers: brokers.map_or(servers as u64, u64::from),
             queue_kib: limits.queue_kib,
-            answer_bytes: limits.answer_bytes,
+            answer_bytes: limits.answer_bytes.min(pieces_bytes),
         });
         Ok(Explanation {
             resolution: topology.resolution,
             settings: self.settings(&topology),
             topics: self.shares(&topology),
             lanes: topology.lanes.len(),
-            fetch_buffer: FetchBuffer::of(self, &topology, &first),
+            fetch_buffer,
             warnings: warnings(self, &topology),
             handles,
             cost,

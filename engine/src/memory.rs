@@ -20,6 +20,8 @@ pub struct FetchBuffer {
     /// What the consumer may hold of records in the end, bytes. More than the budget only where properties
     /// were set that do not fit it.
     pub predicted_bytes_max: u64,
+    /// A piece of every partition of all topics, bytes: what answers under way bring at most.
+    pub pieces_bytes_max: u64,
     /// Partitions of a topic that it was calculated with.
     pub partitions_per_topic: u32,
 }
@@ -79,7 +81,7 @@ impl Budget {
         Err(StartError::Config {
             what: format!(
                 "fetch_buffer_mib is {}, and {topics} topics of {partitions_per_topic} partitions in {lanes} \
-                 queues that bring up to {quota} records per poll need {}: raise it, or lower \
+                 queues that bring up to {quota} records per poll need {} MiB: raise it, or lower \
                  max_poll_records, or say with fetch_buffer_partitions that a topic has fewer partitions here",
                 refusal.budget_bytes >> 20,
                 refusal.minimum_bytes.div_ceil(1 << 20),
@@ -127,6 +129,7 @@ impl FetchBuffer {
             budget_bytes: bytes,
             minimum_bytes: demand.minimum_bytes(),
             predicted_bytes_max: demand.memory_bytes(&limits),
+            pieces_bytes_max: limits.piece_bytes.saturating_mul(demand.partitions()),
             partitions_per_topic: demand.partitions_per_topic.get(),
         })
     }
@@ -222,7 +225,7 @@ mod tests {
     fn a_budget_that_is_too_small_is_refused_with_one_that_is_not() {
         for mode in MODES {
             let refusal = plan(&four_topics(mode).fetch_buffer_mib(1)).expect_err("too small").to_string();
-            let minimum = refusal.split(" need ").nth(1).and_then(|rest| rest.split(':').next());
+            let minimum = refusal.split(" need ").nth(1).and_then(|rest| rest.split(' ').next());
             let minimum: u32 =
                 minimum.and_then(|mib| mib.parse().ok()).unwrap_or_else(|| panic!("{refusal}"));
             assert!(refusal.starts_with("fetch_buffer_mib is 1, and 4 topics of 4 partitions"), "{refusal}");

@@ -162,7 +162,9 @@ impl FetchDemand {
         piece_bytes.saturating_mul(of_a_handle).clamp(FETCH_BYTES, FETCH_BYTES_MAX)
     }
 
-    fn partitions(&self) -> u64 {
+    /// Partitions of all topics together.
+    #[must_use]
+    pub fn partitions(&self) -> u64 {
         u64::from(self.topics.get()) * u64::from(self.partitions_per_topic.get())
     }
 
