@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{MODES, Mock, stopped};
 use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest, SeekTo};
+use fairpoll_core::memory::RECORD_OVERHEAD_BYTES;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -27,6 +28,12 @@ const HOT_PARTITIONS: i32 = 4;
 
 /// `(MiB, topics)`: four hot ones alone, and with twenty quiet ones beside them.
 const CONSUMERS: [(u32, usize); 2] = [(16, HOT), (32, HOT + QUIET)];
+
+/// A record without key and headers has so many bytes on the wire besides its value, at most.
+const FRAMING_BYTES: u64 = 12;
+
+/// What a process takes in a second or two that has nothing to do with records.
+const UNRELATED_BYTES: u64 = 512 << 10;
 
 const ADDRESS: &str = "FAIRPOLL_MEMORY_ADDRESS";
 const MODE: &str = "FAIRPOLL_MEMORY_MODE";
@@ -128,7 +135,7 @@ async fn a_consumer_in_a_process_of_its_own() {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().expect("the test lives").expect("a line");
 
-    // The whole backlog is there at once. Nobody polls until the queues have not grown for a second.
+    // The whole backlog is there at once, and nobody polls.
     line();
     for (topic, partitions) in topics(count) {
         for partition in 0..partitions {
@@ -136,20 +143,20 @@ async fn a_consumer_in_a_process_of_its_own() {
             began.expect("a partition of this consumer");
         }
     }
-    let until = Instant::now() + Duration::from_secs(30);
-    let (mut last, mut same) = (0, 0);
-    while same < 10 {
-        assert!(Instant::now() < until, "queues still grow");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let queued = Told::now(&consumer, idle, lanes).queued;
-        same = if queued == last && queued > 0 { same + 1 } else { 0 };
-        last = queued;
-    }
+    queues_stand_still(&consumer).await;
     Told::now(&consumer, idle, lanes).tell();
 
-    // A batch is held while the next is taken: the worst that a program does that takes turns.
+    // The program takes a batch, and holds it while the queues fill up again.
+    line();
+    let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
+    queues_stand_still(&consumer).await;
+    Told::now(&consumer, idle, lanes).tell();
+
+    // Then it takes turns: a batch is held while the next is taken.
     let records: usize = line().parse().expect("a number");
-    let (mut taken, mut held) = (0, None);
+    let mut taken = batch.len();
+    consumer.commit(&batch);
+    let mut held = Some(batch);
     let until = Instant::now() + Duration::from_secs(60);
     while taken < records {
         assert!(Instant::now() < until, "{taken} of {records} came");
@@ -162,6 +169,20 @@ async fn a_consumer_in_a_process_of_its_own() {
     Told::now(&consumer, idle, lanes).tell();
     line();
     stopped(consumer).await;
+}
+
+/// Waits, without a poll, until the queues have not grown for a second.
+async fn queues_stand_still(consumer: &Consumer) {
+    let queued = || consumer.consumers().values().map(|topic| topic.queued).sum::<usize>();
+    let until = Instant::now() + Duration::from_secs(30);
+    let (mut last, mut same) = (0, 0);
+    while same < 10 {
+        assert!(Instant::now() < until, "queues still grow");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = queued();
+        same = if now == last && now > 0 { same + 1 } else { 0 };
+        last = now;
+    }
 }
 
 struct Process {
@@ -203,6 +224,24 @@ impl Process {
         let most = (u64::from(self.mib) << 20) * 11 / 10;
         eprintln!("{}, {when}: {} KiB, {told:?}", self.name, told.grown >> 10);
         assert!(told.grown <= most, "{}, {when}: {told:?}, at most {most}", self.name);
+    }
+}
+
+impl Process {
+    /// The budget's parts, each by itself: what a record takes, and what comes on top of a limit. A load
+    /// uses but a part of a budget that has room for others.
+    fn queues_hold_what_was_calculated(&self, full: Told, value_bytes: u64) {
+        let Self { name, config, .. } = self;
+        let limit_by_size = told(config, "queued.max.messages.kbytes") * 1000 / value_bytes;
+        let limit = told(config, "queued.min.messages").min(limit_by_size);
+        assert!(full.queued_min >= limit, "{name}: {full:?}, so this shows nothing: the limit is {limit}");
+        let lanes = config.explain(None).expect("usable").lanes;
+        let partitions = HOT_PARTITIONS as u64 * if lanes == 1 { HOT as u64 } else { 1 };
+        let on_top = partitions * told(config, "max.partition.fetch.bytes") / value_bytes;
+        let quiet = if lanes == 1 { (QUIET * QUIET_RECORDS) as u64 } else { 0 };
+        assert!(full.queued_min <= limit + on_top + quiet, "{name}: {full:?}, at most {limit} + {on_top}");
+        let records = full.queued * (value_bytes + FRAMING_BYTES + RECORD_OVERHEAD_BYTES);
+        assert!(full.grown <= records + UNRELATED_BYTES, "{name}: {full:?}, calculated {records}");
     }
 }
 
@@ -258,15 +297,14 @@ fn memory_stays_within_the_budget(value_bytes: usize, records: usize) {
     }
     processes.iter_mut().for_each(|process| process.order("go back"));
     for process in &mut processes {
-        let told_now = process.told();
-        process.keeps_within_its_budget("queues are full", told_now);
-        let by_number = told(&process.config, "queued.min.messages");
-        let by_size = told(&process.config, "queued.max.messages.kbytes") * 1000 / value_bytes as u64;
-        assert!(
-            told_now.queued_min >= by_number.min(by_size),
-            "{}: {told_now:?}, so this shows nothing: the limits are {by_number} and {by_size} records",
-            process.name
-        );
+        let full = process.told();
+        process.keeps_within_its_budget("queues are full", full);
+        process.queues_hold_what_was_calculated(full, value_bytes as u64);
+        process.order("take a batch");
+    }
+    for process in &mut processes {
+        let told = process.told();
+        process.keeps_within_its_budget("queues are full, and a batch is out", told);
     }
     // One after the other: they share two cores with the mock.
     for process in &mut processes {
