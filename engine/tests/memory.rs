@@ -5,6 +5,9 @@
 //! Memory is a process's, so every consumer has one of its own: this binary, started again. The mock
 //! cluster lives here.
 
+#![expect(clippy::print_stdout, reason = "the consumers' processes tell the test what they have")]
+#![expect(clippy::print_stderr, reason = "the figures in the documentation are those that this prints")]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
@@ -19,6 +22,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const HOT: usize = 4;
 const QUIET: usize = 20;
+
+/// Twelve consumers of two tests share two cores with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In each quiet topic.
 const QUIET_RECORDS: usize = 3;
@@ -123,7 +129,7 @@ async fn a_consumer_in_a_process_of_its_own() {
     let config = config(&said(ADDRESS), mode, said(MIB).parse().expect("MiB"), count);
     let mut consumer = Consumer::start(config).expect("start");
     let partitions = topics(count).map(|(_, partitions)| partitions as usize).sum();
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     while consumer.status().assigned_partitions < partitions {
         assert!(Instant::now() < until, "{}", consumer.status());
         common::poll_for(&mut consumer, Duration::from_millis(50)).await;
@@ -136,20 +142,20 @@ async fn a_consumer_in_a_process_of_its_own() {
     let mut line = || lines.next().expect("the test lives").expect("a line");
 
     // The whole backlog is there at once, and nobody polls.
-    line();
+    let limit: u64 = line().parse().expect("a number");
     for (topic, partitions) in topics(count) {
         for partition in 0..partitions {
-            let began = consumer.seek(&topic, partition, SeekTo::Beginning, Duration::from_secs(10)).await;
+            let began = consumer.seek(&topic, partition, SeekTo::Beginning, PATIENCE).await;
             began.expect("a partition of this consumer");
         }
     }
-    queues_stand_still(&consumer).await;
+    queues_are_full(&consumer, limit).await;
     Told::now(&consumer, idle, lanes).tell();
 
     // The program takes a batch, and holds it while the queues fill up again.
     line();
     let batch = consumer.get_many(Duration::from_secs(10), None).await.expect("poll");
-    queues_stand_still(&consumer).await;
+    queues_are_full(&consumer, limit).await;
     Told::now(&consumer, idle, lanes).tell();
 
     // Then it takes turns: a batch is held while the next is taken.
@@ -157,7 +163,7 @@ async fn a_consumer_in_a_process_of_its_own() {
     let mut taken = batch.len();
     consumer.commit(&batch);
     let mut held = Some(batch);
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + PATIENCE;
     while taken < records {
         assert!(Instant::now() < until, "{taken} of {records} came");
         let batch = consumer.get_many(Duration::from_secs(1), None).await.expect("poll");
@@ -171,16 +177,18 @@ async fn a_consumer_in_a_process_of_its_own() {
     stopped(consumer).await;
 }
 
-/// Waits, without a poll, until the queues have not grown for a second.
-async fn queues_stand_still(consumer: &Consumer) {
-    let queued = || consumer.consumers().values().map(|topic| topic.queued).sum::<usize>();
-    let until = Instant::now() + Duration::from_secs(30);
-    let (mut last, mut same) = (0, 0);
+/// Waits, without a poll, until every queue of a hot topic is at its limit and none has grown for a second.
+async fn queues_are_full(consumer: &Consumer, limit: u64) {
+    let until = Instant::now() + PATIENCE;
+    let (mut last, mut same) = (Vec::new(), 0);
     while same < 10 {
-        assert!(Instant::now() < until, "queues still grow");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = queued();
-        same = if now == last && now > 0 { same + 1 } else { 0 };
+        let consumers = consumer.consumers();
+        let now: Vec<usize> = consumers.values().map(|topic| topic.queued).collect();
+        assert!(Instant::now() < until, "queues of {limit} records and more were expected: {now:?}");
+        let mut hot = consumers.iter().filter(|(name, _)| name.starts_with("hot"));
+        let full = hot.all(|(_, topic)| topic.queued as u64 >= limit);
+        same = if full && now == last { same + 1 } else { 0 };
         last = now;
     }
 }
@@ -228,13 +236,17 @@ impl Process {
 }
 
 impl Process {
+    /// Records of so many bytes at which a queue is full.
+    fn limit(&self, value_bytes: u64) -> u64 {
+        let by_size = (told(&self.config, "queued.max.messages.kbytes") * 1000).div_ceil(value_bytes);
+        told(&self.config, "queued.min.messages").min(by_size)
+    }
+
     /// The budget's parts, each by itself: what a record takes, and what comes on top of a limit. A load
     /// uses but a part of a budget that has room for others.
     fn queues_hold_what_was_calculated(&self, full: Told, value_bytes: u64) {
         let Self { name, config, .. } = self;
-        let limit_by_size = told(config, "queued.max.messages.kbytes") * 1000 / value_bytes;
-        let limit = told(config, "queued.min.messages").min(limit_by_size);
-        assert!(full.queued_min >= limit, "{name}: {full:?}, so this shows nothing: the limit is {limit}");
+        let limit = self.limit(value_bytes);
         let lanes = config.explain(None).expect("usable").lanes;
         let partitions = HOT_PARTITIONS as u64 * if lanes == 1 { HOT as u64 } else { 1 };
         let on_top = partitions * told(config, "max.partition.fetch.bytes") / value_bytes;
@@ -295,7 +307,9 @@ fn memory_stays_within_the_budget(value_bytes: usize, records: usize) {
     for process in &mut processes {
         process.told();
     }
-    processes.iter_mut().for_each(|process| process.order("go back"));
+    for process in &mut processes {
+        process.order(&process.limit(value_bytes as u64).to_string());
+    }
     for process in &mut processes {
         let full = process.told();
         process.keeps_within_its_budget("queues are full", full);
