@@ -155,7 +155,7 @@ fn sixteen_mebibytes_for_four_topics() {
         piece_bytes_max: 131_072,
     };
     let limits = fair.limits(16 << 20).expect("more than the minimum");
-    assert_eq!((limits.queued_records, limits.queued_kbytes), (1_664, 399));
-    assert_eq!((limits.piece_bytes, limits.backoff_ms), (65_536, 2));
-    assert_eq!(fair.minimum_bytes(), 4_897_152);
+    assert_eq!((limits.queued_records, limits.queued_kbytes), (1_830, 582));
+    assert_eq!((limits.piece_bytes, limits.backoff_ms), (87_381, 2));
+    assert_eq!(fair.minimum_bytes(), 3_572_864);
 }
