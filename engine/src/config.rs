@@ -61,6 +61,8 @@ pub struct Config {
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
     pub(crate) refill_wait: Duration,
+    pub(crate) fetch_buffer_mib: Option<u32>,
+    pub(crate) fetch_buffer_partitions: u32,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) origins: Origins,
     /// What was said in a file and has no effect.
@@ -84,6 +86,8 @@ impl fmt::Debug for Config {
             join_wait,
             first_fetch_wait,
             refill_wait,
+            fetch_buffer_mib,
+            fetch_buffer_partitions,
             properties,
             origins: _,
             ignored: _,
@@ -102,6 +106,8 @@ impl fmt::Debug for Config {
             .field("join_wait", join_wait)
             .field("first_fetch_wait", first_fetch_wait)
             .field("refill_wait", refill_wait)
+            .field("fetch_buffer_mib", fetch_buffer_mib)
+            .field("fetch_buffer_partitions", fetch_buffer_partitions)
             .field("properties", &mask_properties(properties))
             .finish()
     }
@@ -241,6 +247,10 @@ const REFILL_WAIT: Duration = Duration::from_millis(50);
 /// and after 3.1 s where the broker delays a group's first rebalance (`docs/group-strategies.md`).
 const JOIN_WAIT: Duration = Duration::from_secs(5);
 
+/// A budget has to fit more or fewer partitions than there are: with fewer, as much of it stays unused as was
+/// for their pieces; with more, it is exceeded by theirs, which is warned of at their assignment.
+const BUFFERED_PARTITIONS: u32 = 4;
+
 impl Config {
     /// A configuration with its defaults: no explicit mode, records by the number of topics.
     #[must_use]
@@ -268,6 +278,8 @@ impl Config {
             join_wait: JOIN_WAIT,
             first_fetch_wait: FIRST_FETCH_WAIT,
             refill_wait: REFILL_WAIT,
+            fetch_buffer_mib: None,
+            fetch_buffer_partitions: BUFFERED_PARTITIONS,
             properties: BTreeMap::new(),
             origins: Origins::default(),
             ignored: Vec::new(),
@@ -438,6 +450,30 @@ impl Config {
         self.noted("refill_wait_ms")
     }
 
+    /// The most memory that the records of the whole consumer may take, MiB: those in its queues, those on
+    /// the way, and one batch in the program's hands. Queue limits, fetch sizes and back-off of every handle
+    /// follow from it ([`Self::explain`] shows them), and `max.partition.fetch.bytes`, `queued.min.messages`
+    /// and the like stand where they are set as properties. What a consumer takes without any record is not
+    /// in it. A budget that the smallest queues would exceed is refused at start with the minimum. Default:
+    /// none; each queue is limited to 10,000 records and 64 MiB.
+    ///
+    /// It holds for records of 100 bytes and more that arrive uncompressed in batches no larger than a
+    /// piece, of as many partitions as [`Self::fetch_buffer_partitions`] says, and for a program that gives
+    /// batches back in turn: one kept record keeps the whole answer that it came in.
+    #[must_use]
+    pub fn fetch_buffer_mib(mut self, mib: u32) -> Self {
+        self.fetch_buffer_mib = Some(mib);
+        self.noted("fetch_buffer_mib")
+    }
+
+    /// How many partitions of a topic this consumer is assigned at most, for
+    /// [`Self::fetch_buffer_mib`]: limits are fixed at the start, when nobody knows. Default 4.
+    #[must_use]
+    pub fn fetch_buffer_partitions(mut self, partitions: u32) -> Self {
+        self.fetch_buffer_partitions = partitions;
+        self.noted("fetch_buffer_partitions")
+    }
+
     /// A librdkafka property. Those that would break the engine's promises are refused at start.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -501,6 +537,9 @@ impl Config {
         if self.starvation_guard == 0 {
             return invalid("starvation_guard is 0 polls: with 1 a topic waits for one poll".to_owned());
         }
+        if self.fetch_buffer_partitions == 0 {
+            return invalid("fetch_buffer_partitions is 0: a topic has at least one".to_owned());
+        }
         if let Quota::LagProportional { min, max } = self.quota {
             // Quotas differ only where every topic has one.
             let base = self.base_quota(u32::try_from(self.topics.len()).unwrap_or(u32::MAX)).get();
@@ -535,6 +574,11 @@ impl Config {
     /// Where a setting came from: a key of files, or a property.
     pub(crate) fn origin(&self, setting: &str) -> Origin {
         self.origins.of(canonical(setting))
+    }
+
+    /// Whether the user named a property, under either of its names.
+    pub(crate) fn says_property(&self, name: &str) -> bool {
+        self.properties.keys().any(|known| canonical(known) == canonical(name))
     }
 
     /// Floor and ceiling of quotas that are not fixed.

@@ -25,8 +25,9 @@ pub struct Cost {
     /// Bytes of records that are fetched and not yet delivered, at most: lanes ×
     /// `queued.max.messages.kbytes` × 1,024.
     pub queued_bytes_max: u64,
-    /// Bytes of answers that are under way besides, at most: handles × brokers × `fetch.max.bytes`.
-    /// One may come when a queue is nearly full.
+    /// Bytes of answers that are under way besides, at most: handles × brokers × `fetch.max.bytes`, or, with
+    /// a budget of memory, × a piece of each of a handle's partitions if that is less. One may come when a
+    /// queue is nearly full.
     pub answers_bytes_max: u64,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Size {
     pub(crate) brokers: u64,
     /// `queued.max.messages.kbytes`.
     pub(crate) queue_kib: u64,
-    /// `fetch.max.bytes`.
+    /// The largest answer.
     pub(crate) answer_bytes: u64,
 }
 

@@ -11,6 +11,7 @@ use crate::consumer::build::{plan, properties, warnings};
 use crate::cost::{Cost, Size};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake};
+use crate::memory::FetchBuffer;
 use crate::secrets::masked;
 use crate::topology::{GroupProtocol, Topology};
 
@@ -30,6 +31,8 @@ pub struct Explanation {
     pub lanes: usize,
     /// What all that costs.
     pub cost: Cost,
+    /// What the budget of memory comes to; `None`: there is none.
+    pub fetch_buffer: Option<FetchBuffer>,
     /// What was said and does not hold, and why.
     pub warnings: Vec<String>,
 }
@@ -98,18 +101,23 @@ impl Config {
         try_out(&first).map_err(refused)?;
         let limits = Limits::of(&first).map_err(refused)?;
         let servers = self.bootstrap_servers.split(',').filter(|server| !server.trim().is_empty()).count();
+        let fetch_buffer = FetchBuffer::of(self, &topology, &first);
+        let handle_count = topology.handles.len() as u64;
+        let pieces_bytes =
+            fetch_buffer.map_or(u64::MAX, |buffer| buffer.pieces_bytes_max.div_ceil(handle_count));
         let cost = Cost::of(Size {
-            handles: topology.handles.len() as u64,
+            handles: handle_count,
             lanes: topology.lanes.len() as u64,
             brokers: brokers.map_or(servers as u64, u64::from),
             queue_kib: limits.queue_kib,
-            answer_bytes: limits.answer_bytes,
+            answer_bytes: limits.answer_bytes.min(pieces_bytes),
         });
         Ok(Explanation {
             resolution: topology.resolution,
             settings: self.settings(&topology),
             topics: self.shares(&topology),
             lanes: topology.lanes.len(),
+            fetch_buffer,
             warnings: warnings(self, &topology),
             handles,
             cost,
@@ -149,6 +157,8 @@ impl Config {
             value("join_wait_ms", ms(self.join_wait)),
             value("first_fetch_wait_ms", ms(self.first_fetch_wait)),
             value("refill_wait_ms", ms(self.refill_wait)),
+            value("fetch_buffer_mib", self.fetch_buffer_mib.map_or_else(absent, |mib| mib.to_string())),
+            value("fetch_buffer_partitions", self.fetch_buffer_partitions.to_string()),
         ]
     }
 

@@ -56,6 +56,7 @@ mod explain;
 mod ffi;
 #[cfg(feature = "files")]
 pub mod files;
+mod memory;
 pub mod metrics;
 pub mod secrets;
 mod status;
@@ -77,5 +78,6 @@ pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
 };
 pub use ffi::librdkafka_version;
+pub use memory::FetchBuffer;
 pub use status::{ConsumerInfo, Failing, Status, StopReport};
 pub use topology::own_group_id;

@@ -100,6 +100,10 @@ fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
     for topic in &spec.topics {
         config = config.weight(&topic.name, topic.weight).priority(&topic.name, topic.priority);
     }
+    if let Some(mib) = spec.fetch_buffer_mib {
+        let partitions = spec.topics.iter().map(|topic| topic.partitions).max().unwrap_or(1);
+        config = config.fetch_buffer_mib(mib).fetch_buffer_partitions(partitions.max(1));
+    }
     if let Some(polls) = spec.starvation_guard_polls {
         config = config.starvation_guard(polls);
     }

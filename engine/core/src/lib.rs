@@ -10,6 +10,7 @@
 //! | which topology serves the topics | [`mode::resolve`], [`topology::Topology`] |
 //! | what holds where the user says nothing | [`preset::Preset`], [`preset::GroupTiming`] |
 //! | whose turn, how many records | [`poll::PollMachine`] over [`scheduler`] and [`quota`] |
+//! | how much is fetched ahead | [`memory::FetchDemand`] |
 //! | how quotas follow lag | [`quota::LagProportional`] |
 //! | whether a first poll should still wait | [`first_fetch::FirstFetch`] |
 //! | whether a poll waits for lanes that ran dry | [`refill::Refill`] |
@@ -26,6 +27,7 @@ pub mod complete_input;
 pub mod first_fetch;
 pub mod lag;
 pub mod lane;
+pub mod memory;
 pub mod mode;
 pub mod offsets;
 pub mod partition;
@@ -43,6 +45,7 @@ pub use complete_input::{CompleteInput, NextRecord};
 pub use first_fetch::{Answer, FirstFetch, WatermarkBefore};
 pub use lag::{Committed, Lag, LagUnknown, PartitionLag, Sample};
 pub use lane::{LaneConfig, LaneIndex, LaneState};
+pub use memory::{BudgetTooSmall, FetchDemand, FetchLimits};
 pub use mode::{Mode, ModeReason, ModeRequest, RequestedMode, Resolution};
 pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracker};
 pub use partition::PartitionIndex;

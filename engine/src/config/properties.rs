@@ -224,8 +224,10 @@ impl Properties {
         self.0.keys().any(|known| canonical(known) == canonical(name))
     }
 
+    /// A property under whichever of its names.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|(value, _)| value.as_str())
+        let mut known = self.0.iter();
+        known.find(|(known, _)| canonical(known) == canonical(name)).map(|(_, (value, _))| value.as_str())
     }
 
     /// A property as a number, if it is one.

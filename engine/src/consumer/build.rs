@@ -15,6 +15,7 @@ use crate::config::properties::{NOT_UNDER_KIP848, Properties, WITHOUT_EFFECT};
 use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
+use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
 use crate::topology::{GroupProtocol, Topology};
 
@@ -92,6 +93,7 @@ fn adapting(config: &Config, topology: &Topology) -> Option<Adapting> {
 pub(crate) fn plan(config: &Config) -> Result<Topology, StartError> {
     config.validate()?;
     let topology = Topology::new(config, resolve(config));
+    Budget::check(config, &topology)?;
     if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
         return Err(StartError::Config {
             what: format!(
@@ -129,6 +131,8 @@ pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
                 .map(|(name, who)| format!("{name} is ignored under KIP-848, where it is decided by {who}")),
         );
     }
+    let buffer = FetchBuffer::of(config, topology, &properties(config, topology, 0));
+    warnings.extend(buffer.and_then(|buffer| buffer.warning(config)));
     warnings
 }
 
@@ -208,6 +212,7 @@ pub(crate) fn properties(config: &Config, topology: &Topology, handle: usize) ->
     if shares_its_connection {
         properties.set_absent("max.partition.fetch.bytes", SHARED_PARTITION_FETCH_BYTES, Origin::Default);
     }
+    Budget::tell(config, topology, &mut properties);
     let group_id_is_the_users = plan.group_id == config.group_id;
     let from =
         if group_id_is_the_users { config.origin("group_id") } else { config.origin("group_strategy") };

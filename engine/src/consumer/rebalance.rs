@@ -11,6 +11,7 @@ use fairpoll_core::{LaneIndex, PartitionIndex, Timestamp, WatermarkBefore};
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
 use crate::ffi::{Message, PartitionEntry};
+use crate::memory::beyond_the_budget;
 use crate::metrics::Rebalance;
 
 use super::{Consumer, Partition};
@@ -77,6 +78,14 @@ impl Consumer {
         }
         self.set_paused_of(handle, &indexes, true);
         self.on_joined(now, handle);
+        let assigned = self.partitions.by_topic.iter();
+        let owned = |index: &&Option<PartitionIndex>| {
+            index.is_some_and(|index| self.partitions.get(index).generation.is_some())
+        };
+        let assigned = assigned.map(|of_topic| of_topic.iter().filter(owned).count());
+        if let Some(warning) = beyond_the_budget(&self.config, assigned) {
+            tracing::warn!("{warning}");
+        }
         self.meters.rebalance(Rebalance::Assigned);
         self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
     }

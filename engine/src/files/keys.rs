@@ -127,6 +127,20 @@ pub(super) const KEYS: &[Key] = &[
         read: refill_wait,
     },
     Key {
+        name: "fetch_buffer_mib",
+        takes: "MiB, from 1",
+        default: "none: 10,000 records and 64 MiB for each queue",
+        meaning: "the most memory that fetched records may take in the whole consumer; queue limits and fetch sizes follow from it",
+        read: fetch_buffer,
+    },
+    Key {
+        name: "fetch_buffer_partitions",
+        takes: "partitions, from 1",
+        default: "4",
+        meaning: "how many partitions of a topic this consumer has at most, as far as `fetch_buffer_mib` is concerned",
+        read: fetch_buffer_partitions,
+    },
+    Key {
         name: "properties",
         takes: "a map of librdkafka properties",
         default: "none",
@@ -249,6 +263,20 @@ fn first_fetch_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
 fn refill_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
     if let Some(ms) = reader.number(entry, 0..=u32::MAX) {
         reader.config.refill_wait = Duration::from_millis(ms.into());
+        reader.note(entry);
+    }
+}
+
+fn fetch_buffer(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(mib) = reader.number(entry, 1..=u32::MAX) {
+        reader.config.fetch_buffer_mib = Some(mib);
+        reader.note(entry);
+    }
+}
+
+fn fetch_buffer_partitions(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(partitions) = reader.number(entry, 1..=u32::MAX) {
+        reader.config.fetch_buffer_partitions = partitions;
         reader.note(entry);
     }
 }

@@ -51,6 +51,9 @@ pub struct WorkerSpec {
     /// Records: cap of a whole poll, whatever the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u32>,
+    /// The most memory that fetched records may take, MiB; absent: no budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_buffer_mib: Option<u32>,
     /// A topic with records that got nothing in so many consecutive polls comes ahead of all
     /// priorities; absent: the consumer's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -107,6 +107,7 @@ fn mode(name: &str, behaviour: &str, records: u64) -> Mode {
         name: name.to_owned(),
         kind: ModeKind::Command(command.map(str::to_owned).to_vec()),
         max_poll_records: None,
+        fetch_buffer_mib: None,
         max_records: None,
         sharing: Sharing::default(),
         group_strategy: None,
@@ -139,6 +140,7 @@ impl Play {
             broker: crate::scenario::BrokerNeeds::default(),
             consumer: Consumer {
                 max_poll_records: 500,
+                fetch_buffer_mib: None,
                 poll_timeout_ms: 100,
                 commit: Commit::default(),
                 instances: 1,

@@ -89,6 +89,7 @@ impl Part<'_> {
             group_strategy: self.mode.group_strategy.clone(),
             max_poll_records: self.mode.max_poll_records.unwrap_or(consumer.max_poll_records),
             max_records: self.mode.max_records,
+            fetch_buffer_mib: self.mode.fetch_buffer_mib.or(consumer.fetch_buffer_mib),
             starvation_guard_polls: sharing.starvation_guard_polls,
             quota: sharing.quota,
             complete_wait_ms: sharing.complete_wait_ms,
@@ -198,6 +199,22 @@ gates: []
             assert_eq!((spec.starvation_guard_polls, spec.complete_wait_ms), (None, Some(9)));
             assert_eq!(spec.quota.map(|quota| quota.lag_proportional.max), Some(900));
         });
+    }
+
+    #[test]
+    fn a_mode_s_budget_of_memory_wins_over_the_consumer_s() {
+        let budget = |scenario: &str, mode| {
+            let mut found = None;
+            with_part_of(scenario, mode, |part| {
+                found = part.spec(Access::default(), Instance(1)).fetch_buffer_mib;
+            });
+            found
+        };
+        let of_all =
+            SCENARIO.replace("{max_poll_records: 500,", "{max_poll_records: 500, fetch_buffer_mib: 64,");
+        let of_one = of_all.replace("{name: tuned,", "{name: tuned, fetch_buffer_mib: 16,");
+        assert_eq!((budget(SCENARIO, 0), budget(&of_all, 0)), (None, Some(64)));
+        assert_eq!((budget(&of_one, 0), budget(&of_one, 1)), (Some(16), Some(64)));
     }
 
     #[test]

@@ -351,6 +351,7 @@ mod tests {
             group_strategy: None,
             max_poll_records: 500,
             max_records: None,
+            fetch_buffer_mib: None,
             starvation_guard_polls: None,
             quota: None,
             complete_wait_ms: None,

@@ -27,6 +27,8 @@ pub struct Mode {
     pub kind: ModeKind,
     /// Overrides `consumer.max_poll_records`.
     pub max_poll_records: Option<u32>,
+    /// Overrides `consumer.fetch_buffer_mib`.
+    pub fetch_buffer_mib: Option<u32>,
     /// Cap of a whole poll, records.
     pub max_records: Option<u32>,
     /// How topics share a poll.
@@ -76,6 +78,7 @@ impl Mode {
     fn is_plain(&self) -> bool {
         self.kind == ModeKind::Fairpoll(self.name.clone())
             && self.max_poll_records.is_none()
+            && self.fetch_buffer_mib.is_none()
             && self.max_records.is_none()
             && self.sharing == Sharing::default()
             && self.group_strategy.is_none()
@@ -105,6 +108,10 @@ struct ModeMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
     max_poll_records: Option<u32>,
+    /// Overrides `consumer.fetch_buffer_mib`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    fetch_buffer_mib: Option<u32>,
     /// Cap of a whole poll, records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
@@ -171,6 +178,7 @@ impl ModeMap {
             name,
             kind,
             max_poll_records: self.max_poll_records,
+            fetch_buffer_mib: self.fetch_buffer_mib,
             max_records: self.max_records,
             sharing: Sharing {
                 ignores_priorities: self.priorities == Some(false),
@@ -193,6 +201,7 @@ impl Serialize for Mode {
         let mut map = ModeMap {
             name: Some(self.name.clone()),
             max_poll_records: self.max_poll_records,
+            fetch_buffer_mib: self.fetch_buffer_mib,
             max_records: self.max_records,
             priorities: self.sharing.ignores_priorities.then_some(false),
             starvation_guard_polls: self.sharing.starvation_guard_polls,

@@ -137,6 +137,10 @@ pub struct Consumer {
     /// `single`: records of a poll; `multi` and `fair`: of a topic in a poll.
     #[schemars(range(min = 1))]
     pub max_poll_records: u32,
+    /// The most memory that fetched records may take in a consumer, MiB; absent: no budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub fetch_buffer_mib: Option<u32>,
     /// Longest wait of a poll, ms.
     #[serde(default = "default_poll_timeout_ms")]
     pub poll_timeout_ms: u64,

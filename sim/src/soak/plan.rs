@@ -68,6 +68,7 @@ pub fn scenario(seed: u64, kinds: &[FaultKind]) -> Scenario {
         topics,
         broker: BrokerNeeds { nodes: NODES },
         consumer: Consumer {
+            fetch_buffer_mib: None,
             max_poll_records: rng.u32(20..=300),
             poll_timeout_ms: 1_000,
             commit: Commit { every_polls: rng.u32(1..=8) },
@@ -186,6 +187,7 @@ fn modes(rng: &mut Rng, members: Members) -> Vec<Mode> {
             name: name.to_owned(),
             kind: ModeKind::Fairpoll(name.to_owned()),
             max_poll_records: None,
+            fetch_buffer_mib: None,
             max_records: None,
             sharing: Sharing::default(),
             group_strategy: Some(strategy.to_owned()),

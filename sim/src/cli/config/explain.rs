@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fairpoll::{Cost, Explanation, HandleExplanation, Origin, Setting};
+use fairpoll::{Cost, Explanation, FetchBuffer, HandleExplanation, Origin, Setting};
 use serde_json::{Value, json};
 
 /// For people.
@@ -44,6 +44,12 @@ pub(super) fn text(path: &Path, explanation: &Explanation) -> String {
     }
     let _ = writeln!(out, "\npredicted cost, brokers: {}", explanation.cost.brokers);
     table(&mut out, cost_rows(&explanation.cost, handles as u64, lanes as u64));
+    if let Some(buffer) = &explanation.fetch_buffer {
+        let FetchBuffer { partitions_per_topic, .. } = buffer;
+        let _ =
+            writeln!(out, "\nmemory of records, with {partitions_per_topic} partitions of each topic here");
+        table(&mut out, buffer_rows(buffer));
+    }
     if !explanation.warnings.is_empty() {
         let _ = writeln!(out, "\nwarnings");
         for warning in &explanation.warnings {
@@ -90,6 +96,17 @@ fn cost_rows(cost: &Cost, handles: u64, lanes: u64) -> [[String; 3]; 5] {
         ),
     ]
     .map(|(what, much, made_up)| [what.to_owned(), much, made_up])
+}
+
+/// What was allowed, what is needed, and what is used of it.
+fn buffer_rows(buffer: &FetchBuffer) -> [[String; 2]; 3] {
+    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+    [
+        ("budget", mib(buffer.budget_bytes)),
+        ("smallest possible budget", mib(buffer.minimum_bytes)),
+        ("predicted, at most", mib(buffer.predicted_bytes_max)),
+    ]
+    .map(|(what, much)| [what.to_owned(), much])
 }
 
 /// Columns as wide as their widest cell, two blanks apart.
@@ -139,6 +156,12 @@ pub(super) fn json(path: &Path, explanation: &Explanation) -> Value {
             "queued_bytes_max": cost.queued_bytes_max,
             "answers_bytes_max": cost.answers_bytes_max,
         },
+        "fetch_buffer": explanation.fetch_buffer.map(|buffer| json!({
+            "budget_bytes": buffer.budget_bytes,
+            "minimum_bytes": buffer.minimum_bytes,
+            "predicted_bytes_max": buffer.predicted_bytes_max,
+            "partitions_per_topic": buffer.partitions_per_topic,
+        })),
         "warnings": explanation.warnings,
     })
 }
