@@ -16,6 +16,8 @@ mod fairness;
 mod first_fetch;
 #[path = "properties/lag_proportional.rs"]
 mod lag_proportional;
+#[path = "properties/migration.rs"]
+mod migration;
 #[path = "properties/mode.rs"]
 mod mode;
 #[path = "properties/offsets.rs"]
