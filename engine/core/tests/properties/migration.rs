@@ -21,7 +21,8 @@ fn pairs() -> impl Strategy<Value = (CommittedPair, Overtaken)> {
 fn keeps_positions(decide: Decide, (pair, overtaken): (CommittedPair, Overtaken)) -> Verdict {
     let Step::Write { offset } = decide(pair, overtaken) else { return Ok(()) };
     let Some(source) = pair.source else { return Err(format!("{offset} is nobody's position")) };
-    let allowed = offset == source || (offset == pair.log_start && offset > source && overtaken == Overtaken::Clamp);
+    let allowed =
+        offset == source || (offset == pair.log_start && offset > source && overtaken == Overtaken::Clamp);
     if !allowed {
         return Err(format!("{offset} is not the source's {source}"));
     }
@@ -52,7 +53,8 @@ fn a_migration_that_moves_back_clamps_unasked_or_repeats_itself_is_noticed() {
         keeps_positions(|pair, _| step(pair, Overtaken::Clamp), *input)
     });
     catches("the log is not looked at", &pairs(), |input| {
-        let blind = |pair, overtaken| step(CommittedPair { log_start: 0, log_end: i64::MAX, ..pair }, overtaken);
+        let blind =
+            |pair, overtaken| step(CommittedPair { log_start: 0, log_end: i64::MAX, ..pair }, overtaken);
         keeps_positions(blind, *input)
     });
 }
