@@ -178,6 +178,7 @@ fn goes_one_way_and_stays(step: &Step, divider: &mut impl Divider) -> Verdict {
 
 /// forall steps from constant lags to others: every quota goes to its new value without turning back (but
 /// for the rounding of a record), and stays there.
+// shows: E12
 #[test]
 fn quotas_converge_without_oscillating() {
     holds(&steps(), |step| goes_one_way_and_stays(step, &mut Real::new(step)));

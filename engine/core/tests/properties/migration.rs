@@ -38,6 +38,7 @@ fn keeps_positions(decide: Decide, (pair, overtaken): (CommittedPair, Overtaken)
     }
 }
 
+// shows: E18
 #[test]
 fn a_migration_keeps_every_position() {
     holds(&pairs(), |input| keeps_positions(step, *input));
