@@ -33,7 +33,7 @@ const ROWS: [(&str, &str); 21] = [
         "E5",
         "commits by topic and batch, tried again after a failure; a partition that fails is named, the rest is committed",
     ),
-    ("E6", "lag by topic and partition, mode and topics can be read while it runs"),
+    ("E6", "lag by topic and partition, mode and topics can be read while it runs, and stand in the log"),
     ("E7", "each topic's consumer can be looked at"),
     ("E8", "a stop commits what was processed, closes everything, and ends in time"),
     ("E9", "a partition's records come in their order"),
@@ -58,9 +58,15 @@ const ROWS: [(&str, &str); 21] = [
 ];
 
 /// What nothing shows yet, and why. A row without anything that shows it must stand here.
-const NOT_SHOWN: [(&str, &str); 2] = [
-    ("E15", "giving way while it runs is not built yet; what is shown is the choice at the start"),
-    ("E19", "TLS and SASL against a broker that has them; what is shown is that secrets are masked"),
+const NOT_SHOWN: [(&str, &str); 5] = [
+    (
+        "E5",
+        "that of a commit of which one partition is refused the rest is committed; failures of whole commits are shown",
+    ),
+    ("E6", "the lines of the log, at the start and from time to time; what can be asked for is shown"),
+    ("E15", "giving way while it runs is not built yet; the choice at the start is shown"),
+    ("E19", "TLS and SASL against a broker that has them; that secrets are masked is shown"),
+    ("E21", "spans; metrics and the example are shown"),
 ];
 
 /// Something that shows rows: where it stands, and what it is called there.
