@@ -287,5 +287,9 @@ fn what_no_check_runs_shows_nothing() {
 fn a_row_that_nothing_shows_is_noticed() {
     let (mut shown, _) = collect();
     shown.remove("E7");
-    assert_eq!(table(&shown).1, ["nothing shows E7: each topic's consumer can be looked at"]);
+    let wrong = table(&shown).1;
+    assert!(
+        wrong.contains(&"nothing shows E7: each topic's consumer can be looked at".to_owned()),
+        "{wrong:?}"
+    );
 }

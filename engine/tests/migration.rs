@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::real::Real;
 use common::{Delivered, note};
-use fairpoll::migration::{GroupIds, Migration, MigrationError, MigrationRequest, Overtaken, Step};
+use fairpoll::migration::{Conflict, GroupIds, Migration, MigrationError, MigrationRequest, Overtaken, Step};
 use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest};
 
 const RECORDS: usize = 300;
@@ -100,5 +100,44 @@ async fn group_ids_are_changed_there_and_back_and_every_record_comes_once() {
         let expected = [(&*topics[0], 0, RECORDS), (&*topics[0], 1, RECORDS), (&*topics[1], 0, RECORDS)];
         common::assert_complete(&all, &expected);
     }
+    real.remove().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: FAIRPOLL_TEST_BROKER=HOST:PORT"]
+async fn what_retention_removed_is_named_and_gone_over_only_when_told() {
+    let mut real = Real::from_environment();
+    real.create(&[("short", 1)]).await;
+    real.produce("short", 0, 100);
+    let config = Config::new(&real.address, real.name("overtaken"), [real.name("short")])
+        .mode(ModeRequest::Multi)
+        .max_poll_records(20)
+        .property("auto.offset.reset", "earliest");
+    let mut all = Delivered::new();
+    live(&config, GroupStrategy::Cooperative, 20, &mut all).await;
+    let committed = i64::try_from(all.values().map(Vec::len).sum::<usize>()).expect("few");
+    real.forget_before("short", 0, committed + 7).await;
+
+    let refused = survey(&config, GroupIds::Shared, GroupIds::Own).await.expect("survey");
+    assert_eq!(refused.partitions()[0].step, Step::Conflict(Conflict::Overtaken { by: 7 }));
+    let told = MigrationRequest { overtaken: Overtaken::Clamp, ..request(GroupIds::Shared, GroupIds::Own) };
+    let asked = {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut found = Migration::survey(&config, told)?;
+            found.apply()
+        })
+    };
+    assert_eq!(asked.await.expect("it does not panic"), Ok(1));
+    let mut rest = Delivered::new();
+    live(
+        &config,
+        GroupStrategy::Own,
+        usize::try_from(100 - committed - 7).expect("some are left"),
+        &mut rest,
+    )
+    .await;
+    let offsets: Vec<i64> = rest.into_values().flatten().collect();
+    assert_eq!(offsets, (committed + 7..100).collect::<Vec<_>>());
     real.remove().await;
 }
