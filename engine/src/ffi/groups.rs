@@ -179,11 +179,11 @@ impl Client {
         let answer = Answer(NonNull::new(event).ok_or_else(Failure::without_answer)?);
         // SAFETY: the event is valid.
         match Failure::of(unsafe { sys::rd_kafka_event_error(answer.as_ptr()) }) {
-            // SAFETY: with an error there is a NUL-terminated text, lent while the event lives.
-            Some(failure) => Err(Failure {
-                message: unsafe { text(sys::rd_kafka_event_error_string(answer.as_ptr())) },
-                ..failure
-            }),
+            Some(failure) => {
+                // SAFETY: with an error there is a NUL-terminated text, lent while the event lives.
+                let message = unsafe { text(sys::rd_kafka_event_error_string(answer.as_ptr())) };
+                Err(Failure { message, ..failure })
+            }
             None => Ok(answer),
         }
     }
