@@ -14,6 +14,7 @@
 
 mod answer;
 mod client;
+mod groups;
 mod list;
 mod message;
 mod queue;
@@ -21,6 +22,7 @@ mod request;
 mod wake;
 
 pub(crate) use client::{Client, ClientEvent, CommitOutcome, Gone};
+pub(crate) use groups::Membership;
 pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;

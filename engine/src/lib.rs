@@ -43,7 +43,8 @@
 //!
 //! What is not configured follows from the number of topics; [`Config::explain`] says what a
 //! configuration comes to. With the feature `files` it is read from YAML, JSON or TOML, and the
-//! arguments of aiokafka's consumer are understood.
+//! arguments of aiokafka's consumer are understood. A program that changes its group ids takes its
+//! positions along with [`migration::Migration`].
 #![warn(missing_docs)]
 
 mod batch;
@@ -58,6 +59,7 @@ mod ffi;
 pub mod files;
 mod memory;
 pub mod metrics;
+pub mod migration;
 pub mod secrets;
 mod status;
 #[cfg(feature = "files")]

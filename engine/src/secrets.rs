@@ -115,6 +115,7 @@ fn secret_value(line: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    // shows: E19
     #[test]
     fn properties_are_masked_by_name() {
         let properties = BTreeMap::from([

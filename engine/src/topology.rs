@@ -173,6 +173,7 @@ mod tests {
     }
 
     /// Trap 8: with the classic assignors every join of a handle takes all others' partitions.
+    // shows: E18
     #[test]
     fn several_handles_share_a_group_under_kip_848_and_one_handle_keeps_the_classic_protocol() {
         let of = |mode| {

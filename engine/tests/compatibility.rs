@@ -301,6 +301,7 @@ fn the_script_is_what_its_seed_makes() {
     assert!(world.partitions.values().all(|stand| stand.committed > 0), "{world:?}");
 }
 
+// shows: E2
 #[tokio::test]
 #[ignore = "needs a broker: FAIRPOLL_TEST_BROKER=HOST:PORT"]
 async fn single_does_what_a_plain_consumer_does() {

@@ -38,6 +38,7 @@ fn reasons(missing: &[MissingTopic]) -> Vec<(&str, &MissingReason)> {
 }
 
 /// Also the very first, whose fetches come back one after the other.
+// shows: E17
 #[tokio::test]
 async fn every_topic_that_has_records_is_in_the_input_with_its_quota_at_most() {
     let mock = filled();
@@ -88,6 +89,7 @@ async fn without_any_record_the_call_waits_for_the_first() {
     }
 }
 
+// shows: E17
 #[tokio::test]
 async fn who_cannot_contribute_is_named_with_the_reason_and_not_waited_for() {
     let mock = filled();

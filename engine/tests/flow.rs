@@ -189,6 +189,7 @@ async fn a_seek_that_cannot_be_says_why() {
     stopped(consumer).await;
 }
 
+// shows: E20
 #[tokio::test]
 async fn records_are_finished_one_by_one_in_any_order_and_committed_up_to_the_first_gap() {
     let mock = Mock::filled(&[("deep", 1, 10), ("quiet-1", 1, 10)]);
@@ -233,6 +234,7 @@ async fn a_batch_names_the_topics_that_it_lacks_and_records_have_their_headers()
     stopped(consumer).await;
 }
 
+// shows: E14
 #[tokio::test]
 async fn exact_lag_is_what_the_broker_says_and_not_what_was_last_fetched() {
     for mode in MODES {

@@ -45,6 +45,7 @@ async fn held_by(real: &Real, topics: &[String], mode: ModeRequest) -> Held {
     }
 }
 
+// shows: E16
 #[tokio::test]
 #[ignore = "needs a broker: FAIRPOLL_TEST_BROKER=HOST:PORT"]
 async fn fair_costs_what_single_costs_and_multi_that_for_every_topic() {

@@ -68,6 +68,7 @@ fn values(batch: &Batch) -> Vec<Vec<u8>> {
     batch.records().filter_map(|record| Some(record.value()?.to_vec())).collect()
 }
 
+// shows: E8
 #[tokio::test]
 async fn nothing_is_left_after_a_stop_and_a_held_batch_outlives_it() {
     let log = Log::default();

@@ -14,6 +14,7 @@ fn value(text: &str, start: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
+// shows: E21
 #[test]
 fn what_was_delivered_committed_and_refused_is_counted_by_group_and_topic() {
     let mock = Mock::filled(&[("deep", 1, 300), ("quiet", 1, 20)]);

@@ -14,6 +14,7 @@ fn patient(config: Config) -> Config {
     config.first_fetch_wait(Duration::from_secs(5))
 }
 
+// shows: E1, E5, E9, E16
 #[tokio::test]
 async fn every_mode_delivers_every_record_once_and_in_order_and_commits_it() {
     let mock = Mock::filled(&[("deep", 3, 2000), ("quiet-1", 1, 40), ("quiet-2", 2, 30)]);
@@ -35,6 +36,7 @@ async fn every_mode_delivers_every_record_once_and_in_order_and_commits_it() {
 }
 
 /// Trap 12: without the wait for first fetches the topics whose fetch came first are alone.
+// shows: E3
 #[tokio::test]
 async fn the_first_batch_holds_every_topic_that_has_records_but_in_single() {
     let mock = Mock::filled(&[("deep", 1, 20_000), ("quiet-1", 1, 40), ("quiet-2", 1, 40)]);
@@ -52,6 +54,7 @@ async fn the_first_batch_holds_every_topic_that_has_records_but_in_single() {
 }
 
 /// Traps 10 and 11: with one queue for all topics the deep one's prefetch would come first.
+// shows: E3, E16
 #[tokio::test]
 async fn a_record_of_a_quiet_topic_does_not_wait_behind_a_deep_backlog() {
     for mode in [ModeRequest::Multi, ModeRequest::Fair] {
@@ -72,6 +75,7 @@ async fn a_record_of_a_quiet_topic_does_not_wait_behind_a_deep_backlog() {
 }
 
 /// With ten topics, 200 of each where they have quotas of their own; in `single` 500 in all.
+// shows: E1, E10
 #[tokio::test]
 async fn what_a_poll_brings_follows_from_the_number_of_topics_unless_it_is_said() {
     let names: Vec<String> = (0..10).map(|number| format!("t{number}")).collect();
@@ -220,6 +224,7 @@ async fn what_was_not_marked_as_processed_comes_again() {
     }
 }
 
+// shows: E1, E2, E6, E7, E16
 #[tokio::test]
 async fn status_and_consumers_say_what_runs() {
     let mock = Mock::filled(&[("deep", 2, 10), ("quiet-1", 1, 10), ("quiet-2", 1, 10)]);
@@ -245,6 +250,7 @@ async fn status_and_consumers_say_what_runs() {
     }
 }
 
+// shows: E2
 #[tokio::test]
 async fn the_switch_falls_back_to_single_with_one_topic() {
     let mock = Mock::filled(&[("deep", 1, 10)]);
@@ -257,6 +263,7 @@ async fn the_switch_falls_back_to_single_with_one_topic() {
 }
 
 /// Trap 9: a cached end is as old as the last fetch that brought it.
+// shows: E6
 #[tokio::test]
 async fn lag_counts_from_the_position_and_carries_its_age() {
     let mock = Mock::filled(&[("deep", 1, 1000), ("quiet-1", 1, 0), ("quiet-2", 1, 0)]);
@@ -275,6 +282,7 @@ async fn lag_counts_from_the_position_and_carries_its_age() {
     stopped(consumer).await;
 }
 
+// shows: E4
 #[tokio::test]
 async fn a_failing_topic_is_named_and_the_others_go_on() {
     let mock = Mock::filled(&[("deep", 1, 500), ("quiet-1", 1, 10)]);

@@ -83,6 +83,7 @@ impl Seen {
     }
 }
 
+// shows: E4
 #[tokio::test]
 async fn a_failing_partition_is_told_once_held_back_and_taken_up_where_it_failed() {
     for mode in MODES {
@@ -252,6 +253,7 @@ async fn a_topic_that_may_not_be_read_is_told_once_and_shown_until_it_may() {
     }
 }
 
+// shows: E1, E4
 #[tokio::test]
 async fn a_handle_that_fails_for_good_takes_only_its_own_topic_with_it() {
     // One that never joined, and one that owns its partition and has records to commit.

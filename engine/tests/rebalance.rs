@@ -72,6 +72,7 @@ async fn both_until(first: &mut Consumer, second: &mut Consumer, done: impl Fn(&
 }
 
 /// Trap 7: a consumer that leaves its group does not make it wait for a session timeout.
+// shows: E8
 #[tokio::test]
 async fn a_stopped_consumer_leaves_its_partitions_to_the_next_at_once() {
     for mode in common::MODES {

@@ -20,6 +20,7 @@ async fn fetched(consumer: &mut Consumer, records: usize) {
     }
 }
 
+// shows: E13
 #[tokio::test]
 async fn a_cap_on_the_poll_goes_to_the_higher_priority_and_nobody_starves() {
     let mock = Mock::filled(&[("urgent", 1, 2000), ("plain-1", 1, 500), ("plain-2", 1, 500)]);
@@ -49,6 +50,7 @@ async fn a_cap_on_the_poll_goes_to_the_higher_priority_and_nobody_starves() {
     }
 }
 
+// shows: E12
 #[tokio::test]
 async fn a_deeper_topic_gets_more_of_a_poll_and_the_others_as_much_less() {
     let mock = Mock::filled(&[("deep", 1, 20_000), ("shallow", 1, 4_000)]);

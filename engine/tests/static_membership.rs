@@ -36,6 +36,7 @@ fn is_rebalance(event: &ConsumerEvent) -> bool {
 }
 
 /// KIP-848: the mock takes the members of a classic group for new ones, whatever their names.
+// shows: E18
 #[tokio::test]
 async fn a_static_member_gets_its_partitions_back_and_the_others_do_not_notice() {
     let mock = Mock::filled(&[("a", 2, 10), ("b", 2, 10)]);

@@ -14,10 +14,12 @@ mod config;
 mod conform;
 mod init;
 mod logging;
+mod offsets;
 mod report;
 mod run;
 mod schema;
 mod soak;
+mod table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +31,7 @@ Exit codes:
     0  everything held
     1  a defect of this tool
     2  wrong usage or an invalid scenario; nothing was run
-    3  a gate or the audit failed
+    3  a gate or the audit failed; offsets: refused, nothing was written
     4  inconclusive: the measurement cannot decide
     5  there is nothing to compare with
     6  broker, container or worker failed
@@ -58,6 +60,8 @@ enum Command {
     Report(report::ReportArguments),
     /// Explain a consumer's configuration.
     Config(config::ConfigArguments),
+    /// Move committed offsets between groups.
+    Offsets(offsets::OffsetsArguments),
     /// Run random schedules of faults and see that no record is lost.
     Soak(soak::SoakArguments),
     /// Run scenarios on several brokers and see that they come to the same end.
@@ -89,6 +93,7 @@ impl Arguments {
             Command::Init(arguments) => init::init(arguments),
             Command::Report(arguments) => report::report(arguments),
             Command::Config(arguments) => config::config(arguments),
+            Command::Offsets(arguments) => offsets::offsets(arguments),
             Command::Soak(arguments) => soak::soak(arguments),
             Command::Conform(arguments) => conform::conform(arguments),
             Command::Worker => crate::worker::main(),

@@ -11,7 +11,7 @@ pub enum ExitCode {
     Internal = 1,
     /// Wrong usage or an invalid scenario; nothing was run.
     Usage = 2,
-    /// A gate or the audit failed.
+    /// A gate or the audit failed; where offsets are moved: it was refused, and nothing was written.
     GateFailed = 3,
     /// The measurement cannot decide.
     Inconclusive = 4,

@@ -17,6 +17,7 @@
 //! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
 //! | how far behind | [`lag::PartitionLag`] |
+//! | which position a group inherits from another | [`migration::step`] |
 //! | when to try again | [`backoff::Backoff`] |
 //! | who is left alone because it fails, and until when | [`quarantine::Quarantine`] |
 
@@ -28,6 +29,7 @@ pub mod first_fetch;
 pub mod lag;
 pub mod lane;
 pub mod memory;
+pub mod migration;
 pub mod mode;
 pub mod offsets;
 pub mod partition;

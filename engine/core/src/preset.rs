@@ -117,6 +117,7 @@ mod tests {
 
     use super::*;
 
+    // shows: E10
     #[test]
     fn presets_begin_and_end_at_their_numbers_of_topics() {
         let of = |lanes| {

@@ -18,6 +18,8 @@ mod first_fetch;
 mod lag_proportional;
 #[path = "properties/memory.rs"]
 mod memory;
+#[path = "properties/migration.rs"]
+mod migration;
 #[path = "properties/mode.rs"]
 mod mode;
 #[path = "properties/offsets.rs"]

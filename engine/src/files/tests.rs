@@ -64,6 +64,7 @@ fn quotas_that_follow_lag_and_priorities_are_read() {
     assert!(topics("[{name: a, priority: 256}]").is_err());
 }
 
+// shows: E11
 #[test]
 fn the_originals_keys_are_taken_as_they_are_nested_or_not() {
     let flat = "\
@@ -93,6 +94,7 @@ group_strategy: own
     }
 }
 
+// shows: E11
 #[test]
 fn what_the_program_says_wins_over_the_file() {
     let config =
@@ -137,6 +139,7 @@ fn a_setting_said_twice_is_refused_with_both_places() {
 }
 
 /// Every argument of aiokafka's, by what the table says of it.
+// shows: E11
 #[test]
 fn every_argument_of_aiokafka_meets_its_fate() {
     for argument in ARGUMENTS {
@@ -226,6 +229,7 @@ fn candidates_for_misspelt_properties_exist() {
 }
 
 /// Whatever is wrong, a secret is in no message and in no text that a message is shown with.
+// shows: E19
 #[test]
 fn no_error_shows_a_secret() {
     for lines in [

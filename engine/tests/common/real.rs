@@ -159,6 +159,14 @@ impl Real {
         client.create().expect("client")
     }
 
+    /// Removes a partition's records before an offset, as retention would.
+    pub async fn forget_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name(topic), partition, Offset::Offset(offset)).expect("an offset");
+        let answer = self.admin.delete_records(&list, &AdminOptions::new()).await.expect("delete records");
+        answer.elements().iter().for_each(|element| element.error().expect("deleted"));
+    }
+
     /// Removes the test's topics.
     pub async fn remove(self) {
         let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();

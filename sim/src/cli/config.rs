@@ -73,14 +73,7 @@ pub(super) fn config(arguments: &ConfigArguments) -> ExitCode {
 
 fn explain(arguments: &ExplainArguments) -> ExitCode {
     let path = &arguments.file;
-    let Some(format) = Format::of(path) else {
-        tell_error(format!(
-            "`{}` does not say how it is written; name it .yaml, .yml, .json or .toml",
-            path.display()
-        ));
-        return ExitCode::Usage;
-    };
-    match load(path, format, arguments.brokers) {
+    match load(path, arguments.brokers) {
         Ok(Ok(explanation)) => {
             match arguments.format {
                 Output::Text => tell(explain::text(path, &explanation).trim_end()),
@@ -92,35 +85,70 @@ fn explain(arguments: &ExplainArguments) -> ExitCode {
             tell_error(format!("`{}` is no usable configuration: {unusable}", path.display()));
             ExitCode::Usage
         }
-        Err(error) => {
-            tell_load_error(&error, rendering());
-            error.exit_code()
+        Err(unreadable) => unreadable.tell(),
+    }
+}
+
+/// A configuration and the text that it was read from.
+pub(super) struct ReadConfig {
+    pub(super) config: Config,
+    text: String,
+}
+
+/// Why a file is no configuration.
+pub(super) enum Unreadable {
+    /// Its name does not say how it is written.
+    Nameless(PathBuf),
+    /// What is wrong, at its places.
+    Load(LoadError),
+}
+
+impl Unreadable {
+    /// Tells it on standard error.
+    pub(super) fn tell(&self) -> ExitCode {
+        match self {
+            Self::Nameless(path) => {
+                tell_error(format!(
+                    "`{}` does not say how it is written; name it .yaml, .yml, .json or .toml",
+                    path.display()
+                ));
+                ExitCode::Usage
+            }
+            Self::Load(error) => {
+                tell_load_error(error, rendering());
+                error.exit_code()
+            }
         }
     }
 }
 
-/// The explanation of a file. Whatever is wrong at a place in it is a [`LoadError`]; what is missing
-/// in it has no place.
-fn load(
-    path: &Path,
-    format: Format,
-    brokers: Option<u32>,
-) -> Result<Result<Explanation, StartError>, LoadError> {
-    let text = read_text(path, FileKind::Configuration)?;
-    // Masked: the lines around a problem may hold secrets.
-    let invalid = |masked: &str, problems: &[Problem]| LoadError::Invalid {
+/// The configuration of a file. Whatever is wrong at a place in it is told there.
+pub(super) fn read_config(path: &Path) -> Result<ReadConfig, Unreadable> {
+    let format = Format::of(path).ok_or_else(|| Unreadable::Nameless(path.to_owned()))?;
+    let text = read_text(path, FileKind::Configuration).map_err(Unreadable::Load)?;
+    let config = Config::from_text(&text, format)
+        .map_err(|problems| invalid(path, problems.source_text(), problems.problems()))?;
+    Ok(ReadConfig { config, text })
+}
+
+/// The explanation of a file. What is missing in it has no place.
+fn load(path: &Path, brokers: Option<u32>) -> Result<Result<Explanation, StartError>, Unreadable> {
+    let ReadConfig { config, text } = read_config(path)?;
+    let explained = config.explain(brokers);
+    match explained.as_ref().err().and_then(|error| located(&config, &text, &error.to_string())) {
+        Some(problem) => Err(invalid(path, &mask_source(&text, &[]), &[problem])),
+        None => Ok(explained),
+    }
+}
+
+/// With the text masked: the lines around a problem may hold secrets.
+fn invalid(path: &Path, masked: &str, problems: &[Problem]) -> Unreadable {
+    Unreadable::Load(LoadError::Invalid {
         path: path.to_owned(),
         kind: FileKind::Configuration,
         source_text: masked.to_owned(),
         problems: problems.to_vec(),
-    };
-    let config = Config::from_text(&text, format)
-        .map_err(|problems| invalid(problems.source_text(), problems.problems()))?;
-    let explained = config.explain(brokers);
-    match explained.as_ref().err().and_then(|error| located(&config, &text, &error.to_string())) {
-        Some(problem) => Err(invalid(&mask_source(&text, &[]), &[problem])),
-        None => Ok(explained),
-    }
+    })
 }
 
 /// What is wrong with settings that do not go together, at the first two that the message names.

@@ -234,7 +234,7 @@ impl From<Noise> for InconclusivePolicy {
     }
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+pub(super) fn property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err("a property is written `key=value`".to_owned()),

@@ -23,6 +23,10 @@ pub const STALE: Duration = Duration::from_secs(30);
 /// while backlogs of millions are drained is noise.
 const OFF_BY: f64 = 1.0 / 8.0;
 
+/// So near to where they go, records, quotas are there. A filter only comes near, and a quota whose new
+/// value is just off by [`OFF_BY`] would move whenever the last bit of it does, a minute later.
+const THERE: f64 = 1.0 / 16.0;
+
 /// Floor and ceiling of a lane's quota, records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -40,7 +44,7 @@ pub struct QuotaLimits {
 ///   lane gets more of a poll the others get less.
 /// - Every quota stays within the limits.
 /// - With constant lags quotas converge and then stay; after a step they go to their new values without
-///   overshooting, but for the rounding to whole records.
+///   overshooting by more than the dead band of an eighth and the rounding to whole records.
 /// - While all lags together are less than one poll takes there is no backlog to share out, and quotas go
 ///   back to the configured ones.
 ///
@@ -102,7 +106,11 @@ impl LagProportional {
         assert_eq!(lags.len(), self.lanes.len(), "a lag for each lane");
         let since = self.observed.replace(now).map_or(Duration::ZERO, |before| now.since(before));
         let step = since.as_secs_f64() / (TIME_CONSTANT + since).as_secs_f64();
-        for (lane, target) in self.targets(lags) {
+        let targets = self.targets(lags);
+        // All at once, or the sum would change.
+        let there = targets.iter().all(|(lane, target)| (target - self.lanes[*lane].smoothed).abs() < THERE);
+        let step = if there { 1.0 } else { step };
+        for (lane, target) in targets {
             let lane = &mut self.lanes[lane];
             lane.smoothed += step * (target - lane.smoothed);
         }

@@ -221,6 +221,7 @@ fn shares_by_quantum(lanes: &[LaneConfig], happened: &[Happening]) -> Verdict {
 /// forall intervals over which lanes i and j are backlogged: |Sᵢ/qᵢ − Sⱼ/qⱼ| ≤ 1, with q = w·Q.
 ///
 /// Every interval, not only those that begin with the ring.
+// shows: E13
 #[test]
 fn backlogged_lanes_share_by_their_quanta() {
     real_satisfies(shares_by_quantum);

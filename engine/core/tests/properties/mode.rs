@@ -58,6 +58,7 @@ fn follows_the_rules(
 
 /// forall requests, topic counts, machines: an explicit mode wins; without it the switch decides,
 /// one topic is `single`, absent is `single`; `multi` that does not fit is `fair` and says so.
+// shows: E2, E15
 #[test]
 fn the_mode_follows_the_rules() {
     holds(&inputs(), |input| follows_the_rules(input, resolve));

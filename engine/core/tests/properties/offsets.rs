@@ -259,6 +259,7 @@ fn catches_defect(claim: Claim, defect: Defect) {
 
 /// forall orders of completion, missing offsets, reassignments: the committable offset does not lie
 /// beyond the first record that is delivered and not completed.
+// shows: E20
 #[test]
 fn nothing_is_committed_past_a_gap() {
     real_satisfies(Claim::NoCommitPastAGap);
@@ -308,6 +309,7 @@ fn nothing_completed_before_the_gap_is_held_back_catches_a_tracker_without_memor
 
 /// forall completions with the generation of an ownership that is over: they change nothing, also
 /// if the partition came back and the same offsets were delivered again.
+// shows: E18
 #[test]
 fn completions_after_a_revocation_are_fenced() {
     real_satisfies(Claim::LateCompletionsChangeNothing);

@@ -6,6 +6,8 @@ use std::path::Path;
 use fairpoll::{Cost, Explanation, FetchBuffer, HandleExplanation, Origin, Setting};
 use serde_json::{Value, json};
 
+use crate::cli::table::table;
+
 /// For people.
 pub(super) fn text(path: &Path, explanation: &Explanation) -> String {
     let mut out = String::new();
@@ -107,20 +109,6 @@ fn buffer_rows(buffer: &FetchBuffer) -> [[String; 2]; 3] {
         ("predicted, at most", mib(buffer.predicted_bytes_max)),
     ]
     .map(|(what, much)| [what.to_owned(), much])
-}
-
-/// Columns as wide as their widest cell, two blanks apart.
-fn table<const N: usize>(out: &mut String, rows: impl IntoIterator<Item = [String; N]>) {
-    let rows: Vec<[String; N]> = rows.into_iter().collect();
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(line, "  {cell:<width$}");
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
 }
 
 /// For programs.
