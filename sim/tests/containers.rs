@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fairpoll_sim::broker::{Broker, Containers, TopicSpec};
+use fairpoll_sim::broker::{Broker, ClusterNeeds, Containers, TopicSpec};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -277,7 +277,8 @@ fn what_is_kept_runs_on_and_says_how_to_remove_it() {
 }
 
 fn lend(containers: &mut Containers, nodes: u32) -> Broker {
-    Broker::Container(containers.lend(nodes, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}")))
+    let needs = ClusterNeeds { nodes, acls: false };
+    Broker::Container(containers.lend(needs, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn containers() -> Containers {
