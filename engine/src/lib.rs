@@ -57,6 +57,7 @@ mod ffi;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod metrics;
+mod remedy;
 pub mod secrets;
 mod status;
 #[cfg(feature = "files")]

@@ -16,6 +16,7 @@ use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
 use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::metrics::Meters;
+use crate::remedy::Remedies;
 use crate::topology::{GroupProtocol, Topology};
 
 use super::adapt::Adapting;
@@ -47,6 +48,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
         health: Health::new(&config),
+        remedies: Remedies::new(&config),
         events: VecDeque::new(),
         errors: Vec::new(),
         generation: 0,

@@ -290,6 +290,7 @@ impl Consumer {
             code: missing.code.clone(),
             message: missing.message.clone(),
             fatal: false,
+            remedy: None,
         };
         let news = self.topic_fails(self.timestamp(now), topic, error);
         self.errors.extend(news);
