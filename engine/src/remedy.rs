@@ -83,7 +83,11 @@ impl Remedies {
             "_SSL" => {
                 let fits = |(words, _): &&(&str, &str)| message.contains(words);
                 let known = HANDSHAKE.iter().find(fits).map(|(_, remedy)| *remedy);
-                Some(known.unwrap_or("compare security.protocol and ssl.* with the broker's listener").to_owned())
+                Some(
+                    known
+                        .unwrap_or("compare security.protocol and ssl.* with the broker's listener")
+                        .to_owned(),
+                )
             }
             _ => None,
         }

@@ -184,6 +184,54 @@ async fn a_partition_that_fails_behind_its_beginning_is_left_alone_for_as_long()
     stopped(consumer).await;
 }
 
+/// librdkafka writes one partition's refusal to every partition of a commit.
+#[tokio::test]
+async fn what_may_not_be_read_is_left_out_of_commits_until_it_may() {
+    let mock = cluster();
+    let config =
+        config(&mock, "left-out", &TOPICS, ModeRequest::Fair).property("fetch.error.backoff.ms", "100");
+    let mut consumer = Consumer::start(config).expect("start");
+    // All is delivered, and still being worked on when the topic is closed.
+    let mut delivered = Delivered::new();
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while delivered.values().map(Vec::len).sum::<usize>() < SICK + 2 * WELL && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+        note(&batch, &mut delivered);
+        batches.push(batch);
+    }
+    mock.fail_requests_of(SICK_BROKER, FETCH, &[FORBIDDEN; 3]);
+    poll_until(&mut consumer, |consumer| !consumer.status().failing.is_empty()).await;
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    consumer.commit_processed();
+    assert_eq!(sent(&mut consumer), ["well-1", "well-2"]);
+    poll_until(&mut consumer, |consumer| consumer.status().failing.is_empty()).await;
+    consumer.commit_processed();
+    assert_eq!(sent(&mut consumer), ["sick"]);
+    drop(batches);
+    stopped(consumer).await;
+}
+
+/// Polls, and commits nothing, until `done`, or 20 s passed.
+async fn poll_until(consumer: &mut Consumer, done: impl Fn(&Consumer) -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !done(consumer) && Instant::now() < until {
+        consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+    }
+    assert!(done(consumer), "{:?}", consumer.status().failing);
+}
+
+/// The topics of the commits that were sent since the last look.
+fn sent(consumer: &mut Consumer) -> Vec<String> {
+    let offsets = consumer.take_events().filter_map(|event| match event {
+        ConsumerEvent::CommitSent { offsets, .. } => Some(offsets),
+        _ => None,
+    });
+    let mut topics: Vec<String> = offsets.flatten().map(|(topic, ..)| topic).collect();
+    topics.sort_unstable();
+    topics
+}
+
 /// A partition at its end has nothing to deliver: that nothing more is heard of it is all it can say.
 #[tokio::test]
 async fn a_partition_without_records_is_released_when_its_fetches_no_longer_fail() {

@@ -84,7 +84,10 @@ fn nothing_that_a_run_writes_shows_a_secret() {
     let (code, all) = run(SCENARIO, &["--property", &secret, "--property", &seen, "--json"]);
     assert_eq!(code, Some(0), "{:?}", all.last());
     for place in ["events.jsonl", "manifest.json", "summary.json", "report.html", "junit.xml", "fair-1.log"] {
-        assert!(all.iter().any(|(name, text)| name.ends_with(place) && !text.is_empty()), "{place} is searched");
+        assert!(
+            all.iter().any(|(name, text)| name.ends_with(place) && !text.is_empty()),
+            "{place} is searched"
+        );
     }
     let manifest = all.iter().find(|(name, _)| name.ends_with("manifest.json")).map(|(_, text)| text);
     assert!(manifest.is_some_and(|text| text.contains(SEEN) && text.contains("***")), "{manifest:?}");
@@ -106,7 +109,8 @@ fn nothing_that_a_failed_run_writes_shows_a_secret() {
 #[test]
 fn nothing_shows_a_secret_of_a_command() {
     let worker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake_worker.py");
-    let mode = format!("{{name: theirs, command: [python3, \"{worker}\", deliver, \"200\", --token, {SECRET}]}}");
+    let mode =
+        format!("{{name: theirs, command: [python3, \"{worker}\", deliver, \"200\", --token, {SECRET}]}}");
     let scenario = SCENARIO.replacen("fair", &mode, 1);
     let (code, all) = run(&scenario, &["--json"]);
     // It commits nothing, and is judged for it.
@@ -150,11 +154,15 @@ fn nothing_that_is_explained_of_a_configuration_shows_a_secret() {
     for (text, good) in [(&file, true), (&broken, false), (&misspelt, false), (&of_tls, tls)] {
         fs::write(folder.path().join("consumer.yaml"), text).expect("writable");
         for options in [&[][..], &["--format", "json"]] {
-            let output = fairpoll(folder.path(), &[&["config", "explain", "consumer.yaml"], options].concat());
+            let output =
+                fairpoll(folder.path(), &[&["config", "explain", "consumer.yaml"], options].concat());
             let all = written(&output, &folder.path().join("out"));
             assert_secret(&all);
             assert_eq!(output.status.code(), Some(if good { 0 } else { 2 }), "{all:?}");
-            assert!(all.iter().any(|(_, text)| text.contains(SEEN) || text.contains("consumer.yaml")), "{all:?}");
+            assert!(
+                all.iter().any(|(_, text)| text.contains(SEEN) || text.contains("consumer.yaml")),
+                "{all:?}"
+            );
         }
     }
 }

@@ -65,7 +65,9 @@ impl Certificates {
     /// A key and a certificate in one file, as Kafka takes them.
     fn sign(&self, name: &str, days: &str) {
         fs::write(self.path("names"), "subjectAltName=IP:127.0.0.1").expect("writable");
-        self.openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN=broker"));
+        self.openssl(&format!(
+            "req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN=broker"
+        ));
         self.openssl(&format!(
             "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days {days} -extfile names"
         ));
@@ -92,7 +94,8 @@ impl Kafka {
             free.iter().map(|listener| listener.local_addr().expect("bound").port()).collect();
         drop(free);
         let &[plain, secure, expired] = &ports[..] else { unreachable!("three were asked for") };
-        let kafka = Self { name: format!("fairpoll-security-{:x}", std::process::id()), plain, secure, expired };
+        let kafka =
+            Self { name: format!("fairpoll-security-{:x}", std::process::id()), plain, secure, expired };
         let store = |name: &str| format!("/certificates/{name}.store");
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
         let advertised = format!(
@@ -357,8 +360,7 @@ fn who_may_is_let_in_by_tls_and_scram_and_who_may_not_is_told_what_would_help() 
     acls::remove_of_topic(&kafka.admin(), forbidden).expect("it takes ACLs");
     let others: Vec<&str> = TOPICS.into_iter().filter(|topic| *topic != forbidden).collect();
     let groups = WAYS.map(|(.., name)| format!("nine-{name}"));
-    let acls: Vec<Acl<'_>> =
-        groups.iter().map(|group| may_read(Resource::GroupsThatBegin(group))).collect();
+    let acls: Vec<Acl<'_>> = groups.iter().map(|group| may_read(Resource::GroupsThatBegin(group))).collect();
     kafka.grant(&acls);
     let remedy = format!("grant User:alice READ on the topic {forbidden}");
     for (way, group) in WAYS.into_iter().zip(&groups) {

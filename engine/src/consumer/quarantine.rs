@@ -31,7 +31,7 @@ const FETCH_ERROR_BACKOFF: Duration = Duration::from_millis(500);
 const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// After this librdkafka waits ten times as long, and a second at least.
-const NOT_AUTHORIZED: &str = "TOPIC_AUTHORIZATION_FAILED";
+pub(super) const NOT_AUTHORIZED: &str = "TOPIC_AUTHORIZATION_FAILED";
 
 /// There is no position to read from, and `auto.offset.reset=error` forbids to choose one. librdkafka
 /// says it once and does nothing more.

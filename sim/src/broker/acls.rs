@@ -164,8 +164,12 @@ impl Binding {
         use sys::rd_kafka_ResourcePatternType_t as Pattern;
         use sys::rd_kafka_ResourceType_t as Kind;
         let (kind, name, pattern) = match acl.resource {
-            Resource::Topic(name) => (Kind::RD_KAFKA_RESOURCE_TOPIC, name, Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL),
-            Resource::Group(id) => (Kind::RD_KAFKA_RESOURCE_GROUP, id, Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL),
+            Resource::Topic(name) => {
+                (Kind::RD_KAFKA_RESOURCE_TOPIC, name, Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL)
+            }
+            Resource::Group(id) => {
+                (Kind::RD_KAFKA_RESOURCE_GROUP, id, Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL)
+            }
             Resource::GroupsThatBegin(prefix) => {
                 (Kind::RD_KAFKA_RESOURCE_GROUP, prefix, Pattern::RD_KAFKA_RESOURCE_PATTERN_PREFIXED)
             }
