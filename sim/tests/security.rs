@@ -1,8 +1,6 @@
 //! TLS, SASL/SCRAM and ACLs of a real Kafka. Needs Docker, the image, `openssl` and a build with TLS, and
 //! fails without: `cargo test -p fairpoll-sim --features tls-system --test security -- --ignored`.
 
-#![cfg(any(feature = "tls", feature = "tls-system"))]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
