@@ -76,12 +76,27 @@ pub struct LaneError {
     pub message: String,
     /// The handle cannot be used any more.
     pub fatal: bool,
+    /// What would help, where that is known: of errors of authorization, authentication and TLS. Names
+    /// principals, ACLs and properties, and no secret.
+    pub remedy: Option<String>,
+}
+
+impl LaneError {
+    /// What happened and what would help: all but whom it concerns.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { message, code, .. } = self;
+        match &self.remedy {
+            Some(remedy) => format!("{message} ({code}); {remedy}"),
+            None => format!("{message} ({code})"),
+        }
+    }
 }
 
 impl From<MessageError> for LaneError {
     fn from(error: MessageError) -> Self {
         let MessageError { topic, partition, code, message, fatal } = error;
-        Self { topic, partition, code, message, fatal }
+        Self { topic, partition, code, message, fatal, remedy: None }
     }
 }
 
@@ -92,7 +107,7 @@ impl fmt::Display for LaneError {
             (Some(topic), None) => write!(f, "{topic}: ")?,
             (None, _) => {}
         }
-        write!(f, "{} ({})", self.message, self.code)
+        f.write_str(&self.words())
     }
 }
 

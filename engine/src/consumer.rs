@@ -38,6 +38,7 @@ use crate::error::{PollError, StartError};
 use crate::event::ConsumerEvent;
 use crate::ffi::{Client, ClientEvent, PartitionEntry, Wake};
 use crate::metrics::Meters;
+use crate::remedy::Remedies;
 use crate::topology::{HandlePlan, Topology};
 
 pub use self::exact_lag::LagByTopic;
@@ -74,6 +75,7 @@ pub struct Consumer {
     offsets: OffsetTracker,
     commits: commit::Commits,
     health: quarantine::Health,
+    remedies: Remedies,
     events: VecDeque<ConsumerEvent>,
     /// Errors that wait for the next batch.
     errors: Vec<LaneError>,
@@ -304,10 +306,11 @@ impl Consumer {
         // The error is the handle's: of a topic only where the handle has just one.
         let plan = &self.handles[handle].plan;
         let topic = (plan.topics.len() == 1).then(|| self.topics[plan.topics[0]].to_string());
-        let error = LaneError { topic, partition: None, code, message, fatal };
+        let error = LaneError { topic, partition: None, code, message, fatal, remedy: None };
+        let error = self.with_remedy(handle, error);
         if fatal {
             tracing::error!(%topics, %error, "a Kafka handle failed for good");
-            self.handles[handle].fatal = Some(format!("{} ({})", error.message, error.code));
+            self.handles[handle].fatal = Some(error.words());
             self.handle_fails(now, handle, &error);
         }
         self.errors.push(error);

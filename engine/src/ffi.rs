@@ -13,6 +13,7 @@
 //! either lives).
 
 mod answer;
+mod certificate;
 mod client;
 mod groups;
 mod list;

@@ -60,6 +60,7 @@ pub mod files;
 mod memory;
 pub mod metrics;
 pub mod migration;
+mod remedy;
 pub mod secrets;
 mod status;
 #[cfg(feature = "files")]

@@ -102,13 +102,19 @@ enum Running {
     Quoted(&'static str),
 }
 
-/// Where in a line a secret begins: behind the first `:` or `=` that a telling name stands before.
+/// Where in a line a secret begins: behind the first `:` or `=` that a telling name stands before, or behind
+/// an option of a command line that has one.
 fn secret_value(line: &str) -> Option<usize> {
     let ends = |c: char| c.is_whitespace() || matches!(c, '{' | '[' | ',' | '"' | '\'');
-    line.match_indices([':', '=']).map(|(at, _)| at).find_map(|at| {
+    let assigned = line.match_indices([':', '=']).map(|(at, _)| at).find_map(|at| {
         let name = line[..at].trim_end_matches(ends).rsplit(ends).next().unwrap_or_default();
         is_secret(name).then_some(at + 1)
-    })
+    });
+    let option = line.match_indices("--").find_map(|(at, _)| {
+        let name = line[at..].split(|c| ends(c) || c == ']').next().unwrap_or_default();
+        is_secret(name).then_some(at + name.len())
+    });
+    assigned.into_iter().chain(option).min()
 }
 
 #[cfg(test)]
@@ -138,6 +144,8 @@ mod tests {
             "[properties]\n\"ssl.key.pem\" = \"\"\"\nhunter2\n\"\"\"\nb = 2\n",
             "p:\n  ssl.key.pem: |\n    hunter2\n\n    hünter2\n  b: 2\n",
             "sasl_plain_password = \"hunter2\nb = 2\n",
+            "a: [consume, --api-token, hunter2]\nb: 2\n",
+            "a: consume --token hunter2\nb: 2\n",
         ] {
             let masked = mask_source(source, &[]);
             assert_eq!(masked.len(), source.len());

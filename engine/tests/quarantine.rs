@@ -19,6 +19,7 @@ const HEARTBEAT: i16 = 12;
 const SICK_BROKER: i32 = 2;
 const UNKNOWN: Code = Code::RD_KAFKA_RESP_ERR_UNKNOWN;
 const INVALID: Code = Code::RD_KAFKA_RESP_ERR_INVALID_MSG;
+const FORBIDDEN: Code = Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
 
 fn cluster() -> Mock {
     let mock = Mock::with_brokers(2);
@@ -36,6 +37,8 @@ struct Seen {
     delivered: Delivered,
     /// Topic, partition and code of what batches reported.
     errors: Vec<(Option<String>, Option<i32>, String)>,
+    /// What would help against them, where that is known.
+    remedies: Vec<String>,
     events: Vec<ConsumerEvent>,
 }
 
@@ -57,6 +60,7 @@ impl Seen {
             let errors = batch.errors().iter();
             self.errors
                 .extend(errors.map(|error| (error.topic.clone(), error.partition, error.code.clone())));
+            self.remedies.extend(batch.errors().iter().filter_map(|error| error.remedy.clone()));
             consumer.commit(&batch);
             self.events.extend(consumer.take_events());
         }
@@ -154,6 +158,81 @@ async fn the_next_probe_is_shown_and_not_made_before_its_time() {
     stopped(consumer).await;
 }
 
+/// librdkafka forgets its own back-off when it is told to seek to an offset other than 0, and after every
+/// failed fetch it is told to.
+#[tokio::test]
+async fn a_partition_that_fails_behind_its_beginning_is_left_alone_for_as_long() {
+    let mock = cluster();
+    let config =
+        config(&mock, "behind", &TOPICS, ModeRequest::Fair).property("fetch.error.backoff.ms", "100");
+    let mut consumer = Consumer::start(config).expect("start");
+    let mut seen = Seen::default();
+    seen.until(&mut consumer, |seen, _| seen.count("sick") == SICK).await;
+    mock.fail_requests_of(SICK_BROKER, FETCH, &[FORBIDDEN; 200]);
+    let mut not_before = consumer.now();
+    for errors in 1..=3 {
+        seen.until(&mut consumer, |_, consumer| {
+            consumer.status().failing.first().is_some_and(|sick| sick.errors >= errors)
+        })
+        .await;
+        let failing = consumer.status().failing;
+        let [sick] = &failing[..] else { panic!("one fails: {failing:?}") };
+        assert_eq!(sick.errors, errors, "one fetch at a time");
+        assert!(consumer.now() >= not_before, "a fetch came before its time");
+        not_before = sick.next_probe.expect("it is held back");
+    }
+    assert_eq!(seen.remedies, ["grant User:ANONYMOUS READ on the topic sick"]);
+    stopped(consumer).await;
+}
+
+/// librdkafka writes one partition's refusal to every partition of a commit.
+#[tokio::test]
+async fn what_may_not_be_read_is_left_out_of_commits_until_it_may() {
+    let mock = cluster();
+    let config =
+        config(&mock, "left-out", &TOPICS, ModeRequest::Fair).property("fetch.error.backoff.ms", "100");
+    let mut consumer = Consumer::start(config).expect("start");
+    // All is delivered, and still being worked on when the topic is closed.
+    let mut delivered = Delivered::new();
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while delivered.values().map(Vec::len).sum::<usize>() < SICK + 2 * WELL && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+        note(&batch, &mut delivered);
+        batches.push(batch);
+    }
+    mock.fail_requests_of(SICK_BROKER, FETCH, &[FORBIDDEN; 3]);
+    poll_until(&mut consumer, |consumer| !consumer.status().failing.is_empty()).await;
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    consumer.commit_processed();
+    assert_eq!(sent(&mut consumer), ["well-1", "well-2"]);
+    poll_until(&mut consumer, |consumer| consumer.status().failing.is_empty()).await;
+    consumer.commit_processed();
+    assert_eq!(sent(&mut consumer), ["sick"]);
+    drop(batches);
+    stopped(consumer).await;
+}
+
+/// Polls, and commits nothing, until `done`, or 20 s passed.
+async fn poll_until(consumer: &mut Consumer, done: impl Fn(&Consumer) -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !done(consumer) && Instant::now() < until {
+        consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
+    }
+    assert!(done(consumer), "{:?}", consumer.status().failing);
+}
+
+/// The topics of the commits that were sent since the last look.
+fn sent(consumer: &mut Consumer) -> Vec<String> {
+    let offsets = consumer.take_events().filter_map(|event| match event {
+        ConsumerEvent::CommitSent { offsets, .. } => Some(offsets),
+        _ => None,
+    });
+    let mut topics: Vec<String> = offsets.flatten().map(|(topic, ..)| topic).collect();
+    topics.sort_unstable();
+    topics
+}
+
 /// A partition at its end has nothing to deliver: that nothing more is heard of it is all it can say.
 #[tokio::test]
 async fn a_partition_without_records_is_released_when_its_fetches_no_longer_fail() {
@@ -248,6 +327,7 @@ async fn a_topic_that_may_not_be_read_is_told_once_and_shown_until_it_may() {
         let expected = [("sick", 0, SICK), ("well-1", 0, WELL), ("well-2", 0, WELL)];
         assert_complete(&seen.delivered, &expected);
         assert_eq!(seen.errors, [(Some("sick".to_owned()), None, forbidden.to_owned())], "{mode}");
+        assert_eq!(seen.remedies, ["grant User:ANONYMOUS READ on the topic sick"], "{mode}");
         assert!(matches!(seen.released()[..], [("sick", None, _, _)]), "{mode}: {:?}", seen.events);
         stopped(consumer).await;
     }

@@ -3,6 +3,7 @@
 //! A [`Broker`] gives clients an [`Endpoint`], makes topics, does what faults ask for, and ends
 //! what it started. It knows nothing of modes, workers or verdicts.
 
+pub mod acls;
 mod admin;
 #[cfg(feature = "containers")]
 mod container;
@@ -40,6 +41,15 @@ pub struct Endpoint {
     pub properties: BTreeMap<String, String>,
     /// Set for every measured client alike because of this kind of broker.
     pub imposed: BTreeMap<String, String>,
+}
+
+/// What a cluster in containers must be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterNeeds {
+    /// Nodes.
+    pub nodes: u32,
+    /// It keeps to ACLs. Where none names a resource everybody may do everything with it.
+    pub acls: bool,
 }
 
 /// A topic to create.
@@ -238,6 +248,10 @@ impl Broker {
             }]),
             BrokerFault::TopicWidened { topic, partitions } => self.widen_topic(topic, *partitions),
             BrokerFault::TopicDeleted { topic } => self.delete_topic(topic),
+            BrokerFault::TopicForbidden { topic } => match self {
+                Self::Container(broker) => broker.admin_mut().forbid_reading(topic, begins),
+                Self::Embedded(_) | Self::External(_) => Err(containers_only("an ACL")),
+            },
             BrokerFault::Retention { before } => before
                 .iter()
                 .try_for_each(|(topic, partition, before)| self.delete_records(topic, *partition, *before)),

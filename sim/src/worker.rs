@@ -284,7 +284,7 @@ fn write_errors(batch: &Batch, lines: &mut Lines) -> Result<(), WorkerError> {
         lines.write_now(&WorkerLine::Error {
             t_ns: monotonic_ns(),
             topic: error.topic.clone(),
-            message: format!("{} ({})", error.message, error.code),
+            message: error.words(),
             fatal: error.fatal,
         })?;
     }

@@ -119,6 +119,10 @@ tells! {
         "stop:",
         "broker: {nodes: 3}\nfaults: [{at_ms: 0, kind: broker_down, node: 2}]\nstop:"
     );
+    fault_that_forbids_a_topic_without_an_end: broken(
+        "stop:",
+        "faults: [{at_ms: 0, kind: topic_forbidden, topic: orders}]\nstop:"
+    );
     fault_with_a_key_that_means_nothing: broken(
         "stop:",
         "faults: [{at_ms: 0, kind: commit_errors, topic: orders, for_ms: 100}]\nstop:"

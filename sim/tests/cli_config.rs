@@ -180,7 +180,7 @@ tells! {
     own_groups_of_one_handle: broken("multi_consumer_mode: true", "mode: fair\ngroup_strategy: own");
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(any(feature = "tls", feature = "tls-system")))]
 tells! {
     without_tls: broken("fetch.min.bytes: 1", "security.protocol: ssl");
 }

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fairpoll_sim::broker::{Broker, Containers, TopicSpec};
-use rdkafka::ClientConfig;
+use fairpoll_sim::broker::{Broker, BrokerFault, ClusterNeeds, Containers, TopicSpec};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 const FAIRPOLL: &str = env!("CARGO_BIN_EXE_fairpoll");
 const FAKE_WORKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fake_worker.py");
@@ -277,7 +279,11 @@ fn what_is_kept_runs_on_and_says_how_to_remove_it() {
 }
 
 fn lend(containers: &mut Containers, nodes: u32) -> Broker {
-    Broker::Container(containers.lend(nodes, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}")))
+    lend_as(containers, ClusterNeeds { nodes, acls: false })
+}
+
+fn lend_as(containers: &mut Containers, needs: ClusterNeeds) -> Broker {
+    Broker::Container(containers.lend(needs, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn containers() -> Containers {
@@ -359,4 +365,42 @@ fn when_a_leader_of_three_is_killed_another_leads_and_nothing_is_lost() {
     drop(broker);
     drop(containers);
     assert_eq!(left_by(std::process::id()).iter().filter(|name| name.ends_with("-3")).count(), 0);
+}
+
+/// What comes first of partition 0: a record, or an error.
+fn first(broker: &Broker, topic: &str) -> Result<(), KafkaError> {
+    let consumer: BaseConsumer = client(broker).set("group.id", "nobody").create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).expect("a place");
+    consumer.assign(&list).expect("it takes it");
+    consumer.poll(Duration::from_secs(30)).expect("one of both comes").map(|_| ())
+}
+
+#[test]
+#[ignore = "needs Docker: ci/containers"]
+fn a_topic_that_may_not_be_read_is_written_and_its_neighbour_is_read() {
+    let mut containers = containers();
+    let mut broker = lend_as(&mut containers, ClusterNeeds { nodes: 3, acls: true });
+    broker.create_topics(&[topic("t", 1), topic("u", 1)]).expect("fresh topics");
+    let forbidden = BrokerFault::TopicForbidden { topic: "t".to_owned() };
+    broker.fault(&forbidden, true).expect("an ACL");
+    produce(&broker, "t", 10);
+    produce(&broker, "u", 10);
+    assert_eq!(watermarks(&broker, "t"), Some((0, 10)), "what there is may be asked for");
+    let refused = KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed);
+    // A node may hear of it a moment after the controller has answered.
+    wait_for("the refusal", Duration::from_secs(10), || first(&broker, "t").is_err());
+    assert_eq!(first(&broker, "t"), Err(refused));
+    assert_eq!(first(&broker, "u"), Ok(()));
+    broker.fault(&forbidden, false).expect("no ACL any more");
+    wait_for("a record", Duration::from_secs(10), || first(&broker, "t").is_ok());
+
+    // Without ACLs it is another cluster.
+    let servers = broker.endpoint().bootstrap_servers.clone();
+    drop(broker);
+    let mut broker = lend(&mut containers, 3);
+    assert_ne!(broker.endpoint().bootstrap_servers, servers);
+    broker.create_topics(&[topic("t", 1)]).expect("a fresh topic");
+    let error = broker.fault(&forbidden, true).expect_err("nobody keeps to it");
+    assert!(error.to_string().contains("ACL"), "{error}");
 }

@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
+use crate::remedy::Remedies;
 use crate::topology::{GroupProtocol, Topology};
 
 use super::adapt::Adapting;
@@ -49,6 +50,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
         health: Health::new(&config),
+        remedies: Remedies::new(&config),
         events: VecDeque::new(),
         errors: Vec::new(),
         generation: 0,
@@ -349,6 +351,7 @@ mod tests {
         (topology.shares[0].quota.get(), told.number(SESSION), told.number(MAX_POLL_INTERVAL))
     }
 
+    // shows: E10
     #[test]
     fn presets_hold_where_topics_have_quotas_of_their_own() {
         use RequestedMode::{Fair, Multi, Single};

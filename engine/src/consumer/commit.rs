@@ -13,6 +13,7 @@ use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
 
 use super::Consumer;
+use super::quarantine::NOT_AUTHORIZED;
 
 /// A coordinator that moves or loads its group is back within seconds; until then a commit every
 /// second is no burden.
@@ -192,8 +193,12 @@ impl Consumer {
             }
             return;
         }
-        let due: Vec<Committable> =
-            self.offsets.dirty().filter(|due| self.partitions.get(due.partition).handle == handle).collect();
+        let due: Vec<Committable> = self
+            .offsets
+            .dirty()
+            .filter(|due| self.partitions.get(due.partition).handle == handle)
+            .filter(|due| !self.would_spoil_a_commit(handle, due.partition))
+            .collect();
         // A handle that failed for good commits nothing, however often it is tried.
         let usable = !due.is_empty() && self.handles[handle].fatal.is_none();
         let Some(client) = self.handles[handle].client.as_ref().filter(|_| usable) else { return };
@@ -213,6 +218,15 @@ impl Consumer {
             }
             Err(error) => self.note(ConsumerEvent::CommitResult { id, error: Some(error) }),
         }
+    }
+
+    /// What may not be read may not be committed either, and librdkafka writes that one partition's error to
+    /// every partition of the commit: nobody could tell that the others were committed. It waits until it
+    /// may be read again, but for the last commit before it is given back.
+    fn would_spoil_a_commit(&self, handle: usize, index: PartitionIndex) -> bool {
+        let last = self.stopping.begun || self.handles[handle].revocation.is_some();
+        let topic = self.partitions.get(index).topic;
+        !last && self.failure_code(topic) == Some(NOT_AUTHORIZED)
     }
 
     pub(super) fn on_committed(&mut self, now: Instant, handle: usize, outcome: CommitOutcome) {
@@ -290,6 +304,7 @@ impl Consumer {
             code: missing.code.clone(),
             message: missing.message.clone(),
             fatal: false,
+            remedy: None,
         };
         let news = self.topic_fails(self.timestamp(now), topic, error);
         self.errors.extend(news);

@@ -31,7 +31,7 @@ const FETCH_ERROR_BACKOFF: Duration = Duration::from_millis(500);
 const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// After this librdkafka waits ten times as long, and a second at least.
-const NOT_AUTHORIZED: &str = "TOPIC_AUTHORIZATION_FAILED";
+pub(super) const NOT_AUTHORIZED: &str = "TOPIC_AUTHORIZATION_FAILED";
 
 /// There is no position to read from, and `auto.offset.reset=error` forbids to choose one. librdkafka
 /// says it once and does nothing more.
@@ -110,6 +110,15 @@ impl Consumer {
         }
     }
 
+    /// The same error, with what would help against it where that is known.
+    pub(super) fn with_remedy(&self, handle: usize, mut error: LaneError) -> LaneError {
+        if error.remedy.is_none() {
+            let group = &self.handles[handle].plan.group_id;
+            error.remedy = self.remedies.of(&error.code, &error.message, error.topic.as_deref(), group);
+        }
+        error
+    }
+
     /// A partition delivered records.
     fn works(&mut self, at: Timestamp, index: PartitionIndex, records: usize) {
         if let Some(episode) = self.health.partitions.delivered(index) {
@@ -130,16 +139,16 @@ impl Consumer {
     pub(super) fn fails(&mut self, at: Timestamp, failure: PartitionFailure) -> Option<LaneError> {
         let retry = self.health.retry(&failure);
         let PartitionFailure { index, error, .. } = failure;
+        let error = self.with_remedy(self.partitions.get(index).handle, error);
         self.first_fetch.errored(index);
         let Some(retry) = retry else { return Some(error) };
         // Partitions that failed together must not come back together.
         let random = RandomState::new().build_hasher().finish();
         let news = self.health.partitions.failed(at, index, &error.code, retry, random);
-        // The client's own back-off needs no help.
-        let beyond =
-            |until: &Timestamp| matches!(retry, Retry::Probe { not_before } if at + not_before < *until);
-        if self.health.partitions.held_until(index).filter(beyond).is_some() {
-            // It was sought where it failed, or the pause would keep what librdkafka counted for a record.
+        if self.health.partitions.held_until(index).is_some() {
+            // It was sought where it failed, or the pause would keep what librdkafka counted for a record. And
+            // a seek to an offset other than 0 forgets librdkafka's own back-off: without the pause a topic
+            // that may not be read was fetched a hundred times a second.
             let handle = self.partitions.get(index).handle;
             self.pause_in_client(handle, &[index], true);
         }
@@ -160,6 +169,11 @@ impl Consumer {
     /// A topic as a whole reported an error: what is to be told.
     pub(super) fn topic_fails(&mut self, at: Timestamp, topic: usize, error: LaneError) -> Option<LaneError> {
         let fatal = error.fatal;
+        let handle = self.handles.iter().position(|handle| handle.plan.topics.contains(&topic));
+        let error = match handle {
+            Some(handle) => self.with_remedy(handle, error),
+            None => error,
+        };
         if let Some(failure) = &mut self.health.topics[topic] {
             failure.fatal |= fatal;
             return (failure.episode.again(&error.code) != News::Repeated).then_some(error);
@@ -184,6 +198,7 @@ impl Consumer {
         mut error: LaneError,
     ) -> Option<LaneError> {
         let at = self.timestamp(now);
+        error = self.with_remedy(handle, error);
         let named = message.topic().and_then(|name| self.topic(name).ok());
         let Some(topic) = named else { return Some(error) };
         if message.is_of_topic() {

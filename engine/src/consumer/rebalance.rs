@@ -54,6 +54,7 @@ impl Consumer {
                     code: "FORWARD".to_owned(),
                     message,
                     fatal: false,
+                    remedy: None,
                 });
             }
             let watermark = match client.cached_watermarks(entry) {
@@ -74,7 +75,8 @@ impl Consumer {
         if let Err(message) = client.assign(&entries) {
             tracing::error!(%message, "librdkafka refused an assignment");
             let code = "ASSIGN".to_owned();
-            self.errors.push(LaneError { topic: None, partition: None, code, message, fatal: false });
+            let (topic, partition, remedy) = (None, None, None);
+            self.errors.push(LaneError { topic, partition, code, message, fatal: false, remedy });
         }
         self.set_paused_of(handle, &indexes, true);
         self.on_joined(now, handle);

@@ -15,6 +15,7 @@ use rdkafka_sys as sys;
 use crate::config::properties::told;
 
 use super::answer::unless_over;
+use super::certificate::{self, Objection};
 use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
@@ -56,8 +57,10 @@ pub(crate) enum CreateError {
 
 /// Where callbacks write; librdkafka's opaque of the handle.
 #[derive(Debug)]
-struct Notes {
+pub(super) struct Notes {
     name: String,
+    /// What is wrong with a broker's certificate.
+    pub(super) objection: Objection,
     events: Mutex<VecDeque<ClientEvent>>,
     /// librdkafka waits for [`Client::assign`] or [`Client::unassign`].
     owes_answer: AtomicBool,
@@ -118,6 +121,7 @@ impl Client {
         let native = config.create_native_config().map_err(|error| CreateError::Property(told(&error)))?;
         let notes = Box::new(Notes {
             name: name.to_owned(),
+            objection: Objection::default(),
             events: Mutex::default(),
             owes_answer: AtomicBool::new(false),
         });
@@ -130,6 +134,7 @@ impl Client {
             sys::rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
             sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
             sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+            certificate::listen(conf, config);
             let rk = sys::rd_kafka_new(
                 sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
                 conf,
@@ -564,7 +569,7 @@ fn check_error(error: *mut sys::rd_kafka_error_t) -> Result<(), String> {
 
 /// # Safety
 /// `opaque` must be the handle's notes.
-unsafe fn notes<'a>(opaque: *mut c_void) -> &'a Notes {
+pub(super) unsafe fn notes<'a>(opaque: *mut c_void) -> &'a Notes {
     // SAFETY: set in `Client::new` to boxed notes that outlive the handle.
     unsafe { &*opaque.cast_const().cast::<Notes>() }
 }
@@ -631,6 +636,8 @@ unsafe extern "C" fn on_error(
     // SAFETY: librdkafka passes a NUL-terminated reason.
     let reason = unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned();
     let fatal = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL as c_int;
+    // SAFETY: see `notes`.
+    let notes = unsafe { notes(opaque) };
     let event = if fatal {
         let mut text = [0 as c_char; 512];
         // SAFETY: handle and buffer are valid; the text is NUL-terminated.
@@ -640,10 +647,10 @@ unsafe extern "C" fn on_error(
         };
         ClientEvent::Error { code: error_name(code), message: text, fatal: true }
     } else {
-        ClientEvent::Error { code: error_name_of(code), message: reason, fatal: false }
+        let message = notes.objection.completes(reason);
+        ClientEvent::Error { code: error_name_of(code), message, fatal: false }
     };
-    // SAFETY: see `notes`.
-    unsafe { notes(opaque) }.push(event);
+    notes.push(event);
 }
 
 /// Runs on any of librdkafka's threads.

@@ -76,7 +76,7 @@ struct Life {
 }
 
 /// Kinds of faults that take nobody's partitions away and no commit back.
-const HARMLESS: [&str; 2] = ["topic_fetch_errors", "poison_record"];
+const HARMLESS: [&str; 3] = ["topic_fetch_errors", "topic_forbidden", "poison_record"];
 
 const DELETED: &str = "topic_deleted";
 const OVERTAKES: &str = "retention_overtakes";

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::acls::{self, ANYONE, Acl, Resource, Verb};
 use super::{BrokerError, Endpoint, TopicSpec};
 
 /// A reachable cluster answers metadata in milliseconds; TLS, DNS and a far away one in seconds.
@@ -101,6 +102,23 @@ impl Admin {
         let results = block_on(self.client()?.create_partitions([&wider], &options()));
         first(topic, results)?;
         self.wait_until_led(topic, partitions)
+    }
+
+    /// Forbids to read a topic that was created here, or gives that back.
+    ///
+    /// Forbids it to everybody. Clients without a password have one name in common, and on one machine one
+    /// address, so no ACL tells the consumer from the harness; but of the harness nobody reads while a
+    /// consumer does: the producer writes, and whoever asks for offsets describes. A topic that an ACL
+    /// names is closed to whatever none allows, hence the second one.
+    pub(super) fn forbid_reading(&mut self, topic: &str, forbid: bool) -> Result<(), BrokerError> {
+        self.only_own(topic)?;
+        let acl = |verb| Acl { resource: Resource::Topic(topic), principal: ANYONE, verb };
+        let client = self.endpoint.client();
+        let done = match forbid {
+            true => acls::create(&client, &[acl(Verb::MayDoAll), acl(Verb::MayNotRead)]),
+            false => acls::remove_of_topic(&client, topic),
+        };
+        done.map_err(|reason| failed(topic, format!("its ACLs could not be changed: {reason}")))
     }
 
     /// Removes a partition's records before an offset, as retention would.

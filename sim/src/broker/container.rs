@@ -19,7 +19,7 @@ use std::rc::Rc;
 use fairpoll_judge::manifest::BrokerFacts;
 
 use super::admin::Admin;
-use super::{BrokerError, TopicSpec};
+use super::{BrokerError, ClusterNeeds, TopicSpec};
 use crate::run::interrupt;
 
 use self::cluster::Cluster;
@@ -57,22 +57,22 @@ impl Containers {
         self
     }
 
-    /// A whole cluster of so many nodes: the one that runs, if it is one, else a fresh one.
+    /// A whole cluster as it is needed: the one that runs, if it is one, else a fresh one.
     ///
     /// # Errors
     /// If there is no Docker, no image, or no cluster after two attempts.
     pub fn lend(
         &mut self,
-        nodes: u32,
+        needs: ClusterNeeds,
         properties: &BTreeMap<String, String>,
     ) -> Result<Container, BrokerError> {
-        let fitting = self.running.take().filter(|cluster| cluster.nodes() == nodes && cluster.is_alive());
+        let fitting = self.running.take().filter(|cluster| cluster.needs() == needs && cluster.is_alive());
         let cluster = match fitting {
             Some(cluster) => {
                 cluster.heal()?;
                 cluster
             }
-            None => Rc::new(Cluster::start(nodes, &self.setup)?),
+            None => Rc::new(Cluster::start(needs, &self.setup)?),
         };
         self.running = Some(Rc::clone(&cluster));
         let admin = Admin::new(cluster.endpoint(properties), cluster.replication());

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use fairpoll_judge::manifest::BrokerFacts;
 
 use super::admin::Admin;
-use super::{BrokerError, TopicSpec};
+use super::{BrokerError, ClusterNeeds, TopicSpec};
 use crate::exit_code::ExitCode;
 
 /// Lends nothing.
@@ -30,7 +30,7 @@ impl Containers {
     /// Always.
     pub fn lend(
         &mut self,
-        _nodes: u32,
+        _needs: ClusterNeeds,
         _properties: &BTreeMap<String, String>,
     ) -> Result<Container, BrokerError> {
         Err(BrokerError::Unsupported(

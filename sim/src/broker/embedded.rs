@@ -148,6 +148,7 @@ impl Embedded {
             BrokerFault::TopicDeleted { .. }
             | BrokerFault::TopicCreated { .. }
             | BrokerFault::TopicWidened { .. }
+            | BrokerFault::TopicForbidden { .. }
             | BrokerFault::Retention { .. } => Err(BrokerError::Unsupported(format!(
                 "the fault {} needs a real Kafka: run with --broker container",
                 fault.name()

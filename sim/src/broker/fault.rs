@@ -55,6 +55,11 @@ pub enum BrokerFault {
         /// So many in all.
         partitions: u32,
     },
+    /// Nobody may read a topic; writing and describing it go on.
+    TopicForbidden {
+        /// The topic.
+        topic: String,
+    },
     /// Records are removed. They stay so.
     Retention {
         /// Topic, partition, and the first offset that stays.
@@ -76,6 +81,7 @@ impl BrokerFault {
             Self::TopicDeleted { .. } => "topic_deleted",
             Self::TopicCreated { .. } => "topic_created",
             Self::TopicWidened { .. } => "topic_widened",
+            Self::TopicForbidden { .. } => "topic_forbidden",
             Self::Retention { .. } => "retention_overtakes",
         }
     }

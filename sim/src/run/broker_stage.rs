@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::BrokerChoice;
 use super::spec::Part;
 use super::stage::{Access, Stage, StageError, Target};
-use crate::broker::{self, Broker, BrokerError, BrokerFault, Containers, FitError, TopicSpec};
+use crate::broker::{self, Broker, BrokerError, BrokerFault, ClusterNeeds, Containers, FitError, TopicSpec};
 use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::load::{self, Batches, LiveLoad, LoadError, Producer, TopicLoad, Totals};
@@ -61,7 +61,11 @@ impl BrokerStage {
                 Broker::start_embedded(part.scenario.broker.nodes.saturating_add(alone))?
             }
             BrokerChoice::Container { .. } => {
-                Broker::Container(containers.lend(part.scenario.broker.nodes, properties)?)
+                let needs = ClusterNeeds {
+                    nodes: part.scenario.broker.nodes,
+                    acls: part.scenario.faults.iter().any(|fault| fault.kind == FaultKind::TopicForbidden),
+                };
+                Broker::Container(containers.lend(needs, properties)?)
             }
             BrokerChoice::External { bootstrap_servers } => {
                 Broker::connect_external(bootstrap_servers, properties)?
@@ -120,6 +124,7 @@ impl BrokerStage {
                 BrokerFault::CoordinatorMoved { groups: self.groups.clone(), node: node()? }
             }
             FaultKind::TopicDeleted => BrokerFault::TopicDeleted { topic: topic()? },
+            FaultKind::TopicForbidden => BrokerFault::TopicForbidden { topic: topic()? },
             FaultKind::RetentionOvertakes => {
                 let load = load()?;
                 let totals = self.producer.produced_totals();

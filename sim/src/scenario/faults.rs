@@ -40,6 +40,9 @@ const EVERYWHERE: &[&str] = &["embedded", "container", "external"];
 const EMBEDDED: &[&str] = &["embedded"];
 const NODES: &[&str] = &["embedded", "container"];
 const KAFKA: &[&str] = &["container", "external"];
+/// ACLs are refused by a cluster that has no authorizer, and of one that has it is somebody else's to say
+/// who may read.
+const CONTAINER: &[&str] = &["container"];
 
 const fn rule(kind: FaultKind, brokers: &'static [&'static str]) -> Rule {
     Rule {
@@ -75,6 +78,7 @@ pub const RULES: &[Rule] = &[
         for_ms: Key::None,
         ..rule(FaultKind::TopicWidened, KAFKA)
     },
+    Rule { topic: Key::Required, for_ms: Key::Required, ..rule(FaultKind::TopicForbidden, CONTAINER) },
     Rule { topic: Key::Required, for_ms: Key::None, ..rule(FaultKind::RetentionOvertakes, KAFKA) },
     Rule { topic: Key::Required, ..rule(FaultKind::PoisonRecord, EVERYWHERE) },
     Rule { instance: Key::Optional, ..rule(FaultKind::ConsumerKilled, EVERYWHERE) },

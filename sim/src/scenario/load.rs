@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use fairpoll::secrets::mask_source;
 use fairpoll_judge::event::{GateFacts, Header};
 use sha2::{Digest, Sha256};
 
@@ -121,7 +122,9 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         Err(mut problems) => {
             problems.sort_by_key(|problem| problem.at.start);
             let (path, kind) = (path.to_owned(), FileKind::Scenario);
-            Err(LoadError::Invalid { path, kind, source_text: source, problems })
+            // Masked: the lines around a problem may hold secrets.
+            let source_text = mask_source(&source, &[]);
+            Err(LoadError::Invalid { path, kind, source_text, problems })
         }
     }
 }

@@ -298,6 +298,8 @@ pub enum FaultKind {
     TopicCreated,
     /// The topic gets more `partitions`.
     TopicWidened,
+    /// An ACL forbids everybody to read the topic, for `for_ms`.
+    TopicForbidden,
     /// The broker removes the older half of the topic's records, whether read or not.
     RetentionOvertakes,
     /// Processing the topic's next record fails, for `for_ms` (absent: always).
@@ -334,6 +336,7 @@ impl FaultKind {
             Self::TopicDeleted => "topic_deleted",
             Self::TopicCreated => "topic_created",
             Self::TopicWidened => "topic_widened",
+            Self::TopicForbidden => "topic_forbidden",
             Self::RetentionOvertakes => "retention_overtakes",
             Self::PoisonRecord => "poison_record",
             Self::ConsumerKilled => "consumer_killed",

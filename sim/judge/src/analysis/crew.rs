@@ -20,7 +20,10 @@ const MOMENTARY: [&str; 9] = [
 ];
 
 /// Kinds during which the broker hands out no record of the fault's topic.
-const WITHHOLDING: [&str; 2] = ["topic_fetch_errors", "topic_deleted"];
+const WITHHOLDING: [&str; 3] = ["topic_fetch_errors", "topic_forbidden", "topic_deleted"];
+
+/// Kinds during which every fetch of the fault's topic fails.
+const FAILING: [&str; 2] = ["topic_fetch_errors", "topic_forbidden"];
 
 /// Kinds that trouble the application alone.
 const OF_APPLICATION: [&str; 1] = ["poison_record"];
@@ -62,6 +65,11 @@ impl Fault<'_> {
     /// Nothing of its topic could be had while it was on.
     pub(super) fn withholds(&self, topic: &str) -> bool {
         WITHHOLDING.contains(&self.kind) && self.topic == Some(topic)
+    }
+
+    /// Fetches of its topic failed while it was on.
+    pub(super) fn fails_fetches(&self) -> bool {
+        FAILING.contains(&self.kind)
     }
 
     /// It makes its topic's records vanish.

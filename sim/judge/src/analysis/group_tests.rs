@@ -298,6 +298,10 @@ fn the_brokers_part_of_a_wait_is_told_apart() {
 
 /// One process; `orders` is delivered all the time, `sensor` fails from 1,000 to 2,000 ms.
 fn failing(per_poll_while_failing: u64) -> Log {
+    failing_by("topic_fetch_errors", per_poll_while_failing)
+}
+
+fn failing_by(kind: &str, per_poll_while_failing: u64) -> Log {
     let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);
     log.backlog("orders", 0, 100_000);
     log.backlog("sensor", 0, 20);
@@ -306,10 +310,10 @@ fn failing(per_poll_while_failing: u64) -> Log {
     let mut offset = 10;
     for t in (100..3_000).step_by(10) {
         if t == 1_000 {
-            log.fault(t, "topic_fetch_errors", Some("sensor"), true);
+            log.fault(t, kind, Some("sensor"), true);
         }
         if t == 2_000 {
-            log.fault(t, "topic_fetch_errors", Some("sensor"), false);
+            log.fault(t, kind, Some("sensor"), false);
         }
         let count = if (1_000..2_000).contains(&t) { per_poll_while_failing } else { 10 };
         log.poll(t, t + 10, &[("orders", 0, offset, count)]);
@@ -325,6 +329,8 @@ fn isolation_is_lost_by_how_much_slower_the_healthy_topics_were_while_another_fa
     // Of the time beside the fault 20 ms in 1,920 went to the other topic.
     assert!(metric(&failing(10), "isolation_loss_pct").unwrap().abs() < 1.1);
     assert!((metric(&failing(5), "isolation_loss_pct").unwrap() - 50.0).abs() < 1.1);
+    let forbidden = metric(&failing_by("topic_forbidden", 5), "isolation_loss_pct");
+    assert!((forbidden.unwrap() - 50.0).abs() < 1.1);
     // A fault from the beginning to the end leaves nothing to compare with.
     let mut log = failing(10);
     log.events.retain(|event| !matches!(event.body, Body::Fault { begins: false, .. }));
@@ -337,8 +343,10 @@ fn isolation_is_lost_by_how_much_slower_the_healthy_topics_were_while_another_fa
 #[test]
 fn a_topic_whose_fetches_fail_has_no_available_records_meanwhile() {
     // Before the fault 90 polls pass it over, after it 100; the 100 between do not count.
-    assert_eq!(topic(&failing(10), "sensor", "starved_polls"), Some(100.0));
-    assert_eq!(topic(&failing(10), "sensor", "service_gap_ms"), Some(1_010.0));
+    for kind in ["topic_fetch_errors", "topic_forbidden"] {
+        assert_eq!(topic(&failing_by(kind, 10), "sensor", "starved_polls"), Some(100.0), "{kind}");
+        assert_eq!(topic(&failing_by(kind, 10), "sensor", "service_gap_ms"), Some(1_010.0), "{kind}");
+    }
 }
 
 #[test]

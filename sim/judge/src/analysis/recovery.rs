@@ -112,8 +112,7 @@ const STRETCH_NS_MIN: u64 = 200_000_000;
 /// that part of the run in which most of it lies. `None` without such a fault, and where either
 /// side is shorter than 200 ms or nothing was delivered beside the fault.
 pub(super) fn isolation_loss_pct(course: &Course<'_>, served: &[Served]) -> Option<f64> {
-    let failing = |fault: &&Fault<'_>| fault.kind == "topic_fetch_errors";
-    let faults: Vec<&Fault<'_>> = course.crew.faults.iter().filter(failing).collect();
+    let faults: Vec<&Fault<'_>> = course.crew.faults.iter().filter(|fault| fault.fails_fetches()).collect();
     let sick =
         |topic: usize| faults.iter().any(|fault| fault.topic == Some(course.topics[topic].name.as_str()));
     let healthy: Vec<bool> =

@@ -15,7 +15,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use super::super::admin::Admin;
-use super::super::{BrokerError, Endpoint};
+use super::super::{BrokerError, ClusterNeeds, Endpoint};
 use super::docker::{CLUSTER_LABEL, Docker, LocalImage, words};
 use super::reaper::Reaper;
 use super::settings::{
@@ -38,6 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Cluster {
     name: String,
+    needs: ClusterNeeds,
     nodes: Vec<Node>,
     image: LocalImage,
     version: Option<String>,
@@ -56,23 +57,24 @@ struct Node {
 }
 
 impl Cluster {
-    /// Starts so many nodes; a start that fails is tried once more.
-    pub(super) fn start(nodes: u32, setup: &Setup) -> Result<Self, BrokerError> {
+    /// Starts a cluster; a start that fails is tried once more.
+    pub(super) fn start(needs: ClusterNeeds, setup: &Setup) -> Result<Self, BrokerError> {
         let image = image::resolve(&Docker::connect()?, setup.image.as_deref())?;
-        match Self::attempt(nodes, &image, setup) {
+        match Self::attempt(needs, &image, setup) {
             Err(first) if !interrupt::requested() => {
                 tracing::warn!("{first}; trying once more");
-                Self::attempt(nodes, &image, setup)
+                Self::attempt(needs, &image, setup)
             }
             result => result,
         }
     }
 
-    fn attempt(nodes: u32, image: &LocalImage, setup: &Setup) -> Result<Self, BrokerError> {
+    fn attempt(needs: ClusterNeeds, image: &LocalImage, setup: &Setup) -> Result<Self, BrokerError> {
         let docker = Docker::connect()?;
         let name = fresh_name();
         let mut cluster = Self {
             reaper: Some(Reaper::start(&name, setup.program.as_deref())?),
+            needs,
             nodes: Vec::new(),
             image: image.clone(),
             version: None,
@@ -82,7 +84,7 @@ impl Cluster {
             docker,
             name,
         };
-        cluster.launch(nodes)?;
+        cluster.launch()?;
         cluster.wait_until_up()?;
         cluster.warm_up()?;
         cluster.version = cluster.nodes.first().and_then(|node| cluster.version_of(node));
@@ -90,7 +92,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn launch(&mut self, nodes: u32) -> Result<(), BrokerError> {
+    fn launch(&mut self) -> Result<(), BrokerError> {
+        let ClusterNeeds { nodes, acls } = self.needs;
         let plans = plan(&self.name, nodes)?;
         let labels = HashMap::from([(CLUSTER_LABEL.to_owned(), self.name.clone())]);
         if nodes > 1 {
@@ -116,7 +119,8 @@ impl Cluster {
             if nodes > 1 {
                 request = request.with_network(&self.name);
             }
-            for (name, value) in environment(node, &plans) {
+            let guards = if acls { settings::guards() } else { Vec::new() };
+            for (name, value) in environment(node, &plans).into_iter().chain(guards) {
                 request = request.with_env_var(name, value);
             }
             let container = self.docker.block_on(request.start());
@@ -188,6 +192,10 @@ impl Cluster {
             properties: properties.clone(),
             imposed: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn needs(&self) -> ClusterNeeds {
+        self.needs
     }
 
     pub(super) fn nodes(&self) -> u32 {

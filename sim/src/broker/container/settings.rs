@@ -138,6 +138,30 @@ pub(super) fn environment(node: &NodePlan, all: &[NodePlan]) -> Vec<(String, Str
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// What makes a cluster keep to ACLs, instead of or beside its other variables.
+///
+/// The nodes prove to each other who they are, by a password that protects nothing: on a port of this
+/// machine every client is the same nobody, and nobody must not be allowed whatever nodes are.
+pub(super) fn guards() -> Vec<(String, String)> {
+    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+                 username=\"node\" password=\"node\" user_node=\"node\";";
+    let settings = [
+        ("KAFKA_AUTHORIZER_CLASS_NAME", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+        ("KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND", "true"),
+        ("KAFKA_SUPER_USERS", "User:node"),
+        (
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+            "CLIENT:PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        ),
+        ("KAFKA_SASL_ENABLED_MECHANISMS", "PLAIN"),
+        ("KAFKA_SASL_MECHANISM_INTER_BROKER_PROTOCOL", "PLAIN"),
+        ("KAFKA_SASL_MECHANISM_CONTROLLER_PROTOCOL", "PLAIN"),
+        ("KAFKA_LISTENER_NAME_INTERNAL_PLAIN_SASL_JAAS_CONFIG", login),
+        ("KAFKA_LISTENER_NAME_CONTROLLER_PLAIN_SASL_JAAS_CONFIG", login),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
