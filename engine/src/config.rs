@@ -441,8 +441,9 @@ impl Config {
 
     /// How long a poll waits at most for topics whose queue ran empty although their last fetch told
     /// of more records, once another topic has some. It is an application faster than its brokers that
-    /// meets such topics; a topic that is at its end is never waited for, and after a wait in vain
-    /// nobody is for twenty times as long. Default 50 ms; 0 returns what is there at once. `single`
+    /// meets such topics; a topic that is at its end is never waited for, nor
+    /// is one again that was waited for in vain before it delivered. Waiting that costs others throughput,
+    /// or was in vain, takes less than a twentieth of the time. Default 50 ms; 0 returns what is there at once. `single`
     /// never waits.
     #[must_use]
     pub fn refill_wait(mut self, wait: Duration) -> Self {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairpoll_core::poll::SAFETY_TICK;
+use fairpoll_core::refill::Verdict;
 use fairpoll_core::{
     Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
     PollMachine, Refill, Timestamp, Wakeup,
@@ -71,6 +72,8 @@ pub struct Consumer {
     adapting: Option<adapt::Adapting>,
     first_fetch: FirstFetch,
     refill: Refill,
+    /// A lane with so many records is one that fetching stops for soon.
+    plenty: usize,
     complete_input: CompleteInput,
     offsets: OffsetTracker,
     commits: commit::Commits,
@@ -202,13 +205,15 @@ impl Consumer {
             let now = Instant::now();
             self.serve(now)?;
             let last = now >= deadline;
-            let batch = self.take(now, max_records, last);
+            let (batch, hold) = self.take(now, max_records, last);
             if !batch.is_empty() || last {
+                self.refill.over();
                 self.meter(&batch);
                 // Nothing is awaited between taking and returning: a dropped future loses nothing.
                 return Ok(batch.build(&self.topics, self.batches.ticket()));
             }
             let wake_at = self.next_wake(now).min(deadline);
+            let wake_at = hold.map_or(wake_at, |Wakeup { at, .. }| wake_at.min(self.instant(at)));
             // Every queue was drained above, so a wake-up since then is still noted in `wake`.
             let _ = time::timeout_at(wake_at.into(), self.wake.woken()).await;
         }
@@ -220,8 +225,6 @@ impl Consumer {
         if let Some(until) = self.waits_for_joins(now) {
             next = next.min(until);
         } else if let Some(Wakeup { at, .. }) = self.first_fetch_wakeup(self.timestamp(now)) {
-            next = next.min(self.instant(at));
-        } else if let Some(Wakeup { at, .. }) = self.refill.wakeup() {
             next = next.min(self.instant(at));
         }
         if let Some(at) = self.commits.next_retry() {
@@ -328,17 +331,22 @@ impl Consumer {
         names.join(", ")
     }
 
-    /// Takes from the lanes what the poll machine grants, unless others are worth waiting for. Does not
-    /// block. The last attempt of a poll waits for nobody who ran dry: what is here is returned.
-    fn take(&mut self, now: Instant, max_records: Option<u32>, last: bool) -> BatchBuilder {
+    /// Takes from the lanes what the poll machine grants, unless others are worth waiting for: then
+    /// nothing, and until when to wait for lanes that ran dry. Does not block. The last attempt of a poll
+    /// waits for nobody who ran dry: what is here is returned.
+    fn take(&mut self, now: Instant, max_records: Option<u32>, last: bool) -> (BatchBuilder, Option<Wakeup>) {
         let at = self.timestamp(now);
-        if self.waits_for_joins(now).is_some()
-            || self.waits_for_first_fetch(at)
-            || (!last && self.waits_for_refill(at).is_some())
-        {
-            return BatchBuilder::with_errors(std::mem::take(&mut self.errors));
+        let verdict = if self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
+            Verdict::Hold(None)
+        } else if last {
+            Verdict::Return
+        } else {
+            self.waits_for_refill(at)
+        };
+        match verdict {
+            Verdict::Return => (self.collect(at, max_records), None),
+            Verdict::Hold(until) => (BatchBuilder::with_errors(std::mem::take(&mut self.errors)), until),
         }
-        self.collect(at, max_records)
     }
 
     /// Takes from the lanes, whoever else may be worth waiting for.
@@ -356,9 +364,6 @@ impl Consumer {
             let taken = lane.take(grant.records as usize, &mut batch, &self.partitions, &self.topics);
             // Errors are taken from the queue but are no records; the lane may hold more.
             let taken = u32::try_from(taken).unwrap_or(grant.records);
-            if taken > 0 {
-                self.refill.delivered(grant.lane);
-            }
             self.poll.settle(grant, taken, Cost::default());
         }
         self.poll.end(at);
@@ -421,12 +426,12 @@ impl Consumer {
             };
             let lane = &mut self.lanes[index.position()];
             let looked = lane.look(depth, &self.partitions, &self.topics, &mut found_out, found);
-            if looked > 0 {
+            if looked.records > 0 {
                 self.poll.lane_ready(index);
             }
             delivered.into_iter().for_each(|partition| self.first_fetch.delivered(partition));
             // In a lane that topics share a full quantum of one tells nothing of the others.
-            if looked == depth && self.topology.lanes[index.position()].topics.len() == 1 {
+            if !looked.to_the_end && self.topology.lanes[index.position()].topics.len() == 1 {
                 of_lane.iter().for_each(|(_, partition)| self.first_fetch.delivered(*partition));
             }
         }

@@ -230,7 +230,8 @@ fn retry(failed: &mut Failed, consumer: &mut Consumer, lines: &mut Lines) -> Res
     Ok(())
 }
 
-/// A poll during which buffered lines still leave in time.
+/// A poll during which buffered lines still leave in time: it is given up for their sake and goes on where it
+/// was.
 async fn poll(spec: &WorkerSpec, consumer: &mut Consumer, lines: &mut Lines) -> Result<Batch, WorkerError> {
     if let Some(wait_ms) = spec.complete_wait_ms {
         return poll_complete(Duration::from_millis(wait_ms), consumer, lines).await;
@@ -238,17 +239,16 @@ async fn poll(spec: &WorkerSpec, consumer: &mut Consumer, lines: &mut Lines) -> 
     let deadline = Instant::now() + Duration::from_millis(spec.poll_timeout_ms);
     loop {
         lines.flush_if_due()?;
-        let slice = deadline.saturating_duration_since(Instant::now()).min(lines::MOST_DELAY / 2);
-        let batch = consumer.get_many(slice, spec.max_records).await?;
-        let early = batch.is_empty() && batch.errors().is_empty() && Instant::now() < deadline;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let batch = time::timeout(lines::MOST_DELAY / 2, consumer.get_many(left, spec.max_records)).await;
         write_events(consumer, lines)?;
-        if !early {
-            return Ok(batch);
+        if let Ok(batch) = batch {
+            return Ok(batch?);
         }
     }
 }
 
-/// A poll for a record of each topic. It is given up for the lines' sake and goes on where it was.
+/// The same for a record of each topic.
 async fn poll_complete(
     max_wait: Duration,
     consumer: &mut Consumer,

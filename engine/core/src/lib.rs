@@ -55,7 +55,7 @@ pub use poll::{Cost, Grant, PollMachine, PollSummary};
 pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
 pub use quarantine::Quarantine;
 pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
-pub use refill::Refill;
+pub use refill::{Ready, Refill};
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
 pub use topology::{HandleIndex, Topology};

@@ -212,6 +212,12 @@ impl Quarantine {
         self.count == 0
     }
 
+    /// Whether the partition fails.
+    #[must_use]
+    pub fn fails(&self, partition: PartitionIndex) -> bool {
+        self.patients.get(partition).is_some()
+    }
+
     /// Until when the partition is held back, if it is.
     #[must_use]
     pub fn held_until(&self, partition: PartitionIndex) -> Option<Timestamp> {

@@ -46,6 +46,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         adapting: adapting(&config, &topology),
         first_fetch: FirstFetch::new(),
         refill: Refill::new(topology.lanes.len(), refill_wait(&config, &topology)),
+        plenty: plenty(&config, &topology),
         complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
@@ -70,6 +71,12 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     // The one stable, greppable line that says what runs.
     tracing::info!(librdkafka = librdkafka_version(), "fairpoll started: {}", consumer.status());
     Ok(consumer)
+}
+
+/// Half of what fetching stops at: an application that leaves so much is slower than its brokers.
+fn plenty(config: &Config, topology: &Topology) -> usize {
+    let limit = properties(config, topology, 0).number("queued.min.messages");
+    limit.and_then(|records| usize::try_from(records / 2).ok()).map_or(usize::MAX, |half| half.max(1))
 }
 
 /// With one lane there is nobody to wait for.

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use fairpoll_core::offsets::DeliveryError;
-use fairpoll_core::{Backoff, Committable, Generation, OffsetRange, PartitionIndex};
+use fairpoll_core::{Backoff, Committable, Generation, LaneIndex, OffsetRange, PartitionIndex};
 
 use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
 use crate::event::ConsumerEvent;
@@ -333,6 +333,8 @@ impl Consumer {
         let mut stepped_back: Vec<(PartitionIndex, Generation)> = Vec::new();
         for (group, first, last) in batch.spans() {
             let (index, range) = (group.index, OffsetRange { first, last });
+            let lane = LaneIndex::from_position(self.partitions.get(index).lane);
+            self.refill.delivered(lane, index, first);
             match self.offsets.delivered(index, range) {
                 Ok(_) => {}
                 Err(DeliveryError::SteppedBack { position, .. }) => {

@@ -109,10 +109,10 @@ impl Consumer {
             };
             let found = |topic: usize, _| here[topic] = true;
             let looked = lane.look(depth, &self.partitions, &self.topics, &mut found_out, found);
-            if looked > 0 {
+            if looked.records > 0 {
                 self.poll.lane_ready(LaneIndex::from_position(index));
             }
-            if looked == depth && plan.topics.len() > 1 {
+            if !looked.to_the_end && plan.topics.len() > 1 {
                 plan.topics.iter().for_each(|&topic| behind_others[topic] = !here[topic]);
             }
         }
@@ -164,10 +164,15 @@ impl Consumer {
         Seen { next, reason: MissingReason::NotFetched }
     }
 
-    pub(super) fn cached_end(&self, index: PartitionIndex) -> Option<i64> {
+    fn cached_end(&self, index: PartitionIndex) -> Option<i64> {
+        self.watermarks(index).map(|(_, end)| end)
+    }
+
+    /// Start and end of the log as the last fetch told them.
+    pub(super) fn watermarks(&self, index: PartitionIndex) -> Option<(i64, i64)> {
         let partition = self.partitions.get(index);
         let client = self.handles[partition.handle].client.as_ref()?;
-        client.cached_watermarks(&partition.entry).map(|(_, end)| end)
+        client.cached_watermarks(&partition.entry)
     }
 
     /// Whether the partition should have a record that is not fetched yet.

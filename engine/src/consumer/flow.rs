@@ -189,6 +189,7 @@ impl Consumer {
                     let partition = self.partitions.get_mut(index);
                     partition.generation = self.offsets.sought(index, to.bound());
                     partition.reads_from = Some(to.bound());
+                    self.refill.forget(index);
                     self.lanes[lane].forget_ahead(|message| super::rebalance::is_of(message, &entry));
                     self.begins_anew(self.now(), index);
                     return Ok(());

@@ -24,6 +24,14 @@ pub(super) struct Lane {
     topics: Vec<usize>,
 }
 
+/// What [`Lane::look`] saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Looked {
+    pub(super) records: usize,
+    /// There is no more.
+    pub(super) to_the_end: bool,
+}
+
 impl Lane {
     pub(super) fn new(client: &Arc<Client>, wake: &Arc<Wake>, topics: Vec<usize>) -> Self {
         Self { queue: LaneQueue::new(client, wake), ahead: VecDeque::new(), held: VecDeque::new(), topics }
@@ -38,9 +46,10 @@ impl Lane {
         self.queue.take_wake()
     }
 
-    /// Looks at the next `most` records without taking them out of the lane, names the topic and the
-    /// partition of each and returns how many there are. What is looked at leaves the queue for [`Self::ahead`], so it is
-    /// the next to be taken, whoever takes; errors are moved to `batch` on the way.
+    /// Looks at the next `most` records without taking them out of the lane, and names the topic and the
+    /// partition of each. What is looked at leaves the queue for [`Self::ahead`], so it is the next to be
+    /// taken, whoever takes. Errors before the first record are moved to `batch`; it stops at one that lies
+    /// behind a record, for what was fetched before an error is delivered before it is told.
     pub(super) fn look(
         &mut self,
         most: usize,
@@ -48,26 +57,29 @@ impl Lane {
         names: &[Arc<str>],
         batch: &mut BatchBuilder,
         mut found: impl FnMut(usize, PartitionIndex),
-    ) -> usize {
-        let mut looked = 0;
+    ) -> Looked {
+        let mut records = 0;
         loop {
-            while let Some(message) = self.ahead.get(looked).filter(|_| looked < most) {
+            while let Some(message) = self.ahead.get(records).filter(|_| records < most) {
                 if message.is_error() {
-                    self.move_error_out(looked, partitions, names, batch);
+                    if records > 0 {
+                        return Looked { records, to_the_end: false };
+                    }
+                    self.move_error_out(partitions, names, batch);
                 } else if let Some((topic, index, _)) = self.identify(message, partitions, names) {
                     found(topic, index);
-                    looked += 1;
+                    records += 1;
                 } else {
                     // Its assignment ended: whoever owns it now gets this record.
-                    self.ahead.remove(looked);
+                    self.ahead.remove(records);
                 }
             }
-            if looked == most || self.queue.len() == 0 {
-                return looked;
-            }
             let mut more = Vec::new();
-            if self.queue.take(most - looked, &mut more) == 0 {
-                return looked;
+            if records == most {
+                return Looked { records, to_the_end: false };
+            }
+            if self.queue.len() == 0 || self.queue.take(most - records, &mut more) == 0 {
+                return Looked { records, to_the_end: true };
             }
             self.ahead.extend(more);
         }
@@ -75,19 +87,12 @@ impl Lane {
 
     /// A failed fetch is taken up again where it failed, as in [`Self::move_errors_out`]. The seek
     /// outdates at once what the queue holds of the partition; what is kept of it goes with it.
-    fn move_error_out(
-        &mut self,
-        position: usize,
-        partitions: &Partitions,
-        names: &[Arc<str>],
-        batch: &mut BatchBuilder,
-    ) {
-        let Some(message) = self.ahead.remove(position) else { return };
+    fn move_error_out(&mut self, partitions: &Partitions, names: &[Arc<str>], batch: &mut BatchBuilder) {
+        let Some(message) = self.ahead.pop_front() else { return };
         let failed_fetch = message.failed_fetch();
         let of_fetch = failed_fetch.is_some();
         if let Some((entry, offset)) = failed_fetch {
-            let later = self.ahead.split_off(position);
-            self.ahead.extend(later.into_iter().filter(|message| !is_of(message, &entry)));
+            self.ahead.retain(|message| !is_of(message, &entry));
             self.queue.client().seek(&[(entry, offset)]);
         }
         self.sort_error(&message, of_fetch, partitions, names, batch);

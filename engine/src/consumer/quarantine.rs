@@ -90,6 +90,11 @@ impl Health {
         self.partitions.is_empty() && self.topics.iter().all(Option::is_none)
     }
 
+    /// Whether a partition fails, or its topic as a whole.
+    pub(super) fn fails(&self, index: PartitionIndex, topic: usize) -> bool {
+        self.topics[topic].is_some() || self.partitions.fails(index)
+    }
+
     /// When somebody is to be tried again, or is known to work.
     pub(super) fn next_wakeup(&self) -> Option<Timestamp> {
         self.partitions.next_wakeup().map(|wakeup| wakeup.at)

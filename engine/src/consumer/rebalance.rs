@@ -120,6 +120,7 @@ impl Consumer {
                 let lane = self.partitions.get(index).lane;
                 self.partitions.get_mut(index).generation = None;
                 self.first_fetch.revoked(index);
+                self.refill.forget(index);
                 self.forget_failure(index);
                 self.lanes[lane].forget_ahead(|message| is_of(message, entry));
             }

@@ -1,47 +1,56 @@
 //! Lanes that ran dry though their topics hold more: looked at before a poll returns.
 
-use fairpoll_core::{LaneIndex, PartitionIndex, Timestamp, Wakeup};
+use fairpoll_core::refill::Verdict;
+use fairpoll_core::{LaneIndex, PartitionIndex, Ready, Timestamp};
 
 use super::Consumer;
 
 impl Consumer {
-    /// Whether this poll should wait a moment for lanes whose records are still on their way, and
-    /// until when at most.
+    /// Whether this poll should wait a moment for lanes whose records are still on their way.
     ///
-    /// What it costs where nobody waits: a queue's length for each lane that delivered to the last
-    /// poll, and for each of those that is empty now, its partitions' cached watermarks.
-    pub(super) fn waits_for_refill(&mut self, now: Timestamp) -> Option<Wakeup> {
+    /// What it costs where nobody waits: a queue's length for each lane that delivered since it was looked at,
+    /// and the cached watermark of each partition that delivered once its lane is empty.
+    pub(super) fn waits_for_refill(&mut self, now: Timestamp) -> Verdict {
         let looked_at: Vec<LaneIndex> = self.refill.to_look_at().collect();
-        for index in looked_at {
-            let lane = index.position();
-            // A control operation in the queue counts here too; it only cuts a wait short.
-            if self.lanes[lane].queued() > 0 {
-                self.refill.holds_records(index);
-            } else if self.is_behind(lane) {
-                self.refill.is_due(index);
-            } else {
-                self.refill.is_idle(index);
+        for lane in looked_at {
+            // A control operation in the queue counts here too. It only cuts a wait short: what was
+            // promised is judged by offsets.
+            if self.lanes[lane.position()].queued() > 0 {
+                self.refill.has_records(lane);
+                continue;
+            }
+            let (partitions, health, paused) = (&self.partitions, &self.health, &self.paused);
+            let works = |index: PartitionIndex| {
+                let partition = partitions.get(index);
+                partition.generation.is_some()
+                    && !paused[partition.topic]
+                    && !health.fails(index, partition.topic)
+            };
+            for index in self.refill.ran_dry(lane, works) {
+                // The low end as well: retention may have emptied what a position still points to.
+                let position = self.offsets.position(index);
+                if let Some((position, (low, end))) = position.zip(self.watermarks(index)) {
+                    self.refill.looked_at(lane, index, position.max(low), end);
+                }
             }
         }
-        let ready = self.refill.is_anybody_due() && self.lanes.iter().any(|lane| lane.queued() > 0);
-        self.refill.waiting(now, ready)
+        let ready = if self.refill.is_anybody_due() { self.ready() } else { Ready::Nothing };
+        self.refill.verdict(now, ready)
     }
 
-    /// Whether some partition of the lane holds records beyond what was delivered, as far as its last
-    /// fetch told, and nothing is known to keep them there.
-    fn is_behind(&self, lane: usize) -> bool {
-        let topics = &self.topology.lanes[lane].topics;
-        topics.iter().filter(|&&topic| !self.paused[topic] && self.failure_code(topic).is_none()).any(
-            |&topic| {
-                let partitions = self.partitions.by_topic[topic].iter().flatten();
-                partitions.copied().any(|index| self.is_partition_behind(index))
-            },
-        )
-    }
-
-    fn is_partition_behind(&self, index: PartitionIndex) -> bool {
-        let owned = self.partitions.get(index).generation.is_some();
-        let position = || self.offsets.position(index).or(self.partitions.get(index).reads_from);
-        owned && position().is_some_and(|position| self.cached_end(index).is_some_and(|end| position < end))
+    /// What the lanes hold that a poll would take from.
+    fn ready(&self) -> Ready {
+        let mut ready = Ready::Nothing;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let queued = lane.queued();
+            if queued == 0 || self.topology.lanes[index].topics.iter().all(|&topic| self.paused[topic]) {
+                continue;
+            }
+            if queued >= self.plenty {
+                return Ready::Plenty;
+            }
+            ready = Ready::Records;
+        }
+        ready
     }
 }

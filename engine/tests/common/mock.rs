@@ -38,7 +38,7 @@ impl Mock {
         };
         let producer = ClientConfig::new()
             .set("bootstrap.servers", address(cluster))
-            .set("linger.ms", "5")
+            .set("linger.ms", "50")
             .create()
             .expect("producer");
         Self { cluster, _owner: owner, producer }
