@@ -256,11 +256,12 @@ async fn a_partition_without_records_is_released_when_its_fetches_no_longer_fail
 async fn a_partition_that_was_held_back_when_it_was_given_away_is_fetched_when_it_comes_back() {
     for mode in [ModeRequest::Single, ModeRequest::Fair] {
         let mock = cluster();
+        // Held back for 1.5 s at least, and no longer than this: a rebalance takes a third of that.
         let config =
-            config(&mock, &format!("given-{mode}"), &TOPICS, mode).property("fetch.error.backoff.ms", "200");
+            config(&mock, &format!("given-{mode}"), &TOPICS, mode).property("fetch.error.backoff.ms", "3000");
         let mut first = Consumer::start(config.clone()).expect("start");
         let mut seen = Seen::default();
-        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2]);
+        mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN]);
         seen.until(&mut first, |seen, consumer| {
             seen.others_are_complete() && !consumer.status().failing.is_empty()
         })
@@ -275,14 +276,13 @@ async fn a_partition_that_was_held_back_when_it_was_given_away_is_fetched_when_i
         };
         let until = Instant::now() + Duration::from_secs(10);
         while !given_away(&seen) && Instant::now() < until {
-            // A probe that fails keeps it in quarantine.
-            let errors = 2 - mock.failing_requests_of(SICK_BROKER, FETCH).min(2);
-            mock.fail_requests_of(SICK_BROKER, FETCH, &[UNKNOWN; 2][..errors]);
             let from = Instant::now();
             seen.until(&mut first, |_, _| from.elapsed() > Duration::from_millis(20)).await;
             second.get_many(Duration::from_millis(20), None).await.expect("poll");
         }
         assert!(given_away(&seen), "{mode}: {:?}", seen.events);
+        let released = seen.events.iter().any(|event| matches!(event, ConsumerEvent::Released { .. }));
+        assert!(!released, "{mode}: it was held back all the time, or this shows nothing");
         stopped(second).await;
         seen.until(&mut first, |seen, consumer| {
             seen.count("sick") >= SICK && consumer.status().failing.is_empty()
