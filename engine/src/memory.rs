@@ -159,7 +159,8 @@ pub(crate) fn beyond_the_budget(config: &Config, assigned: impl Iterator<Item = 
     let most = config.fetch_buffer_partitions;
     (partitions > most as usize).then(|| {
         format!(
-            "topic {} has {partitions} partitions here, and fetch_buffer_mib was divided for {most}: it may be              exceeded; set fetch_buffer_partitions to {partitions}",
+            "topic {} has {partitions} partitions here, and fetch_buffer_mib was divided for {most}: it may be \
+             exceeded; set fetch_buffer_partitions to {partitions}",
             topic.name
         )
     })

@@ -83,6 +83,8 @@ pub struct Refill {
     partitions: PartitionMap<Promise>,
     lanes: Vec<Lane>,
     since: Option<Timestamp>,
+    /// What the others held while something was held back last: it is what the time since then cost.
+    held_back: Ready,
     /// When the allowance was counted last.
     counted: Timestamp,
     /// Nanoseconds of waiting; below zero nobody is waited for.
@@ -98,6 +100,7 @@ impl Refill {
             partitions: PartitionMap::default(),
             lanes: vec![Lane::default(); lanes],
             since: None,
+            held_back: Ready::Nothing,
             counted: Timestamp::ZERO,
             allowance: nanos(bound.saturating_mul(SAVED_BOUNDS)),
         }
@@ -177,7 +180,7 @@ impl Refill {
 
     /// What to do with what there is.
     pub fn verdict(&mut self, now: Timestamp, ready: Ready) -> Verdict {
-        self.count(now, ready);
+        self.count(now);
         if !self.is_anybody_due() || self.allowance <= 0 {
             self.since = None;
             return Verdict::Return;
@@ -188,6 +191,7 @@ impl Refill {
             return Verdict::Hold(None);
         }
         let until = *self.since.get_or_insert(now) + self.bound;
+        self.held_back = ready;
         if now < until {
             let left = Duration::from_nanos(self.allowance.unsigned_abs()) / rate(ready);
             let at = until.min(now + left.max(Duration::from_nanos(1)));
@@ -215,15 +219,15 @@ impl Refill {
     }
 
     /// Time passes: it is spent while something is held back, and earned otherwise.
-    fn count(&mut self, now: Timestamp, ready: Ready) {
+    fn count(&mut self, now: Timestamp) {
         let passed = now.since(self.counted);
         self.counted = self.counted.max(now);
         let most = nanos(self.bound.saturating_mul(SAVED_BOUNDS));
         self.allowance = match self.since {
             // Longer than the bound nobody waits: the poll was given up meanwhile.
-            Some(_) => {
-                self.allowance.saturating_sub(nanos(passed.min(self.bound).saturating_mul(rate(ready))))
-            }
+            Some(_) => self
+                .allowance
+                .saturating_sub(nanos(passed.min(self.bound).saturating_mul(rate(self.held_back)))),
             None => self.allowance.saturating_add(nanos(passed.saturating_mul(EARNED))).min(most),
         };
     }
@@ -354,15 +358,14 @@ mod tests {
         while now < 10_000 {
             runs_dry(&mut refill, next, next + 1, next + 1000);
             next += 1;
-            for _ in 0..10 {
-                if refill.verdict(at(now), ready) == Verdict::Return {
-                    break;
-                }
-                held += 1;
-                now += 1;
+            // As the consumer asks: when it begins to wait, and when something happened.
+            if let Verdict::Hold(Some(wakeup)) = refill.verdict(at(now), ready) {
+                let end = at(now + 10).min(wakeup.at).as_nanos().div_ceil(1_000_000);
+                held += end - now;
+                now = end;
             }
             refill.has_records(SECOND);
-            assert_eq!(refill.verdict(at(now), ready), Verdict::Return);
+            assert_eq!(refill.verdict(at(now), Ready::Nothing), Verdict::Return);
             refill.over();
             now += 1;
         }
