@@ -18,7 +18,7 @@ use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
 use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
 use crate::remedy::Remedies;
-use crate::topology::{GroupProtocol, Topology};
+use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
 use super::adapt::Adapting;
 use super::commit::Commits;
@@ -179,6 +179,10 @@ fn open(
         let client =
             Client::new(&plan.client_id, &properties(config, topology, index).client_config(), wake, gone)
                 .map_err(|error| failed(error.to_string()))?;
+        if alone(topology, plan) {
+            // It joins while the others are still being made.
+            subscribe(config, plan, &client)?;
+        }
         handles.push(Handle {
             client: Some(client),
             plan: plan.clone(),
@@ -196,15 +200,22 @@ fn open(
         })
         .collect();
     // Only now, with every handle there: joins that follow each other closely are one rebalance.
-    for handle in &handles {
-        let names: Vec<&str> =
-            handle.plan.topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
-        let client = handle.client.as_ref().expect("created above");
-        client
-            .subscribe(names.iter().copied())
-            .map_err(|what| StartError::Client { topics: names.join(", "), what })?;
+    for handle in handles.iter().filter(|handle| !alone(topology, &handle.plan)) {
+        subscribe(config, &handle.plan, handle.client.as_ref().expect("created above"))?;
     }
     Ok((handles, lanes))
+}
+
+/// Whether no other handle of this consumer joins its group.
+fn alone(topology: &Topology, plan: &HandlePlan) -> bool {
+    topology.handles.iter().filter(|other| other.group_id == plan.group_id).count() == 1
+}
+
+fn subscribe(config: &Config, plan: &HandlePlan, client: &Client) -> Result<(), StartError> {
+    let names: Vec<&str> = plan.topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
+    client
+        .subscribe(names.iter().copied())
+        .map_err(|what| StartError::Client { topics: names.join(", "), what })
 }
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see
