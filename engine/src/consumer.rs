@@ -15,6 +15,7 @@ mod lane;
 mod quarantine;
 mod rebalance;
 mod refill;
+mod refusal;
 mod stop;
 mod stream;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::refill::Verdict;
 use fairpoll_core::{
     Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
-    PollMachine, Refill, Timestamp, Wakeup,
+    PollMachine, Refill, Refusals, Timestamp, Wakeup,
 };
 use tokio::time;
 
@@ -77,6 +78,7 @@ pub struct Consumer {
     complete_input: CompleteInput,
     offsets: OffsetTracker,
     commits: commit::Commits,
+    refusals: Refusals,
     health: quarantine::Health,
     remedies: Remedies,
     events: VecDeque<ConsumerEvent>,
@@ -229,6 +231,9 @@ impl Consumer {
         }
         if let Some(at) = self.commits.next_retry() {
             next = next.min(at);
+        }
+        if let Some(Wakeup { at, .. }) = self.refusals.next_wakeup() {
+            next = next.min(self.instant(at));
         }
         if let Some(at) = self.health.next_wakeup() {
             next = next.min(self.instant(at));

@@ -82,5 +82,5 @@ pub use fairpoll_core::{
 };
 pub use ffi::librdkafka_version;
 pub use memory::FetchBuffer;
-pub use status::{ConsumerInfo, Failing, Status, StopReport};
+pub use status::{ConsumerInfo, Failing, RefusedCommit, Status, StopReport};
 pub use topology::own_group_id;

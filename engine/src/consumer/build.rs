@@ -50,6 +50,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
+        refusals: super::refusal::nobody(),
         health: Health::new(&config),
         remedies: Remedies::new(&config),
         events: VecDeque::new(),

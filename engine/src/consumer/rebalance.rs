@@ -146,6 +146,7 @@ impl Consumer {
         for index in indexes {
             // From here on completions of the old generation are fenced.
             self.offsets.revoked(index);
+            self.refusals.forget(index);
         }
         if let Some(client) = &self.handles[handle].client
             && let Err(message) = client.unassign(&entries)
