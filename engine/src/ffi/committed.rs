@@ -147,7 +147,8 @@ mod tests {
                 .collect();
             answers.sort();
             let unknown = Some("UNKNOWN_TOPIC_OR_PART");
-            let expected = [("a", 0, None), ("a", 1, None), ("a", 7, unknown), ("b", 0, None), ("c", 0, unknown)];
+            let expected =
+                [("a", 0, None), ("a", 1, None), ("a", 7, unknown), ("b", 0, None), ("c", 0, unknown)];
             let expected = expected
                 .map(|(topic, partition, code)| (topic.to_owned(), partition, code.map(str::to_owned)));
             assert_eq!(answers, expected);
