@@ -66,6 +66,7 @@ mod status;
 #[cfg(feature = "files")]
 pub mod suggest;
 mod topology;
+pub mod traces;
 
 pub use batch::{
     Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,

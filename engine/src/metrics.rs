@@ -92,6 +92,16 @@ pub(crate) enum Rebalance {
     Lost,
 }
 
+impl Rebalance {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Assigned => "assigned",
+            Self::Revoked => "revoked",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// How much of a commit was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -138,12 +148,7 @@ impl Meters {
     }
 
     pub(crate) fn rebalance(&self, kind: Rebalance) {
-        let kind = match kind {
-            Rebalance::Assigned => "assigned",
-            Rebalance::Revoked => "revoked",
-            Rebalance::Lost => "lost",
-        };
-        counter!(REBALANCES, "group" => self.group.to_string(), "kind" => kind).increment(1);
+        counter!(REBALANCES, "group" => self.group.to_string(), "kind" => kind.name()).increment(1);
     }
 
     pub(crate) fn committed(&self, sent: Instant, now: Instant, extent: Extent) {

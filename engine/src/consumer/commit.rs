@@ -10,10 +10,14 @@ use fairpoll_core::{
     Backoff, Committable, Concern, Generation, LaneIndex, OffsetRange, PartitionIndex, Timestamp,
 };
 
+use tracing::Span;
+
 use crate::batch::{Batch, BatchBuilder, Receipt};
 use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
 use crate::metrics::Extent;
+use crate::topology::HandlePlan;
+use crate::traces;
 
 use super::Consumer;
 
@@ -57,6 +61,8 @@ pub(super) struct InFlight {
     handle: usize,
     sent: Instant,
     pub(super) offsets: Vec<Committable>,
+    /// Ends with the answer.
+    span: Span,
 }
 
 impl Commits {
@@ -203,7 +209,10 @@ impl Consumer {
         self.note(ConsumerEvent::CommitSent { id, offsets });
         match sent {
             Ok(()) => {
-                self.commits.in_flight.push(InFlight { id, handle, sent: Instant::now(), offsets: due })
+                let HandlePlan { group_id, client_id, .. } = &self.handles[handle].plan;
+                let span = traces::commit(group_id, client_id, id, due.len());
+                let sent = Instant::now();
+                self.commits.in_flight.push(InFlight { id, handle, sent, offsets: due, span });
             }
             Err(error) => self.note(ConsumerEvent::CommitResult { id, error: Some(error) }),
         }
@@ -229,6 +238,9 @@ impl Consumer {
             })
             .collect();
         let (taken, again) = self.settle(now, handle, &commit, &outcome);
+        let codes = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref()).chain(&outcome.error);
+        let code = codes.map(|failure| failure.code.as_str()).next();
+        traces::committed(&commit.span, commit.offsets.len() - taken, code);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
