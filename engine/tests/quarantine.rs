@@ -342,6 +342,32 @@ async fn topics_whose_offsets_are_refused_as_unknown_are_told() {
     }
 }
 
+/// No retry helps, and whoever looks at nothing but batches must know.
+#[tokio::test]
+async fn a_group_that_may_not_commit_is_told_of_once_with_what_would_help() {
+    let mock = cluster();
+    mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, 2);
+    let mut consumer =
+        Consumer::start(config(&mock, "forbidden-group", &TOPICS, ModeRequest::Fair)).expect("start");
+    let mut seen = Seen::default();
+    let answers = |seen: &Seen| {
+        let answers = seen.events.iter().filter_map(|event| match event {
+            ConsumerEvent::CommitResult { error, .. } => Some(error.is_none()),
+            _ => None,
+        });
+        answers.collect::<Vec<bool>>()
+    };
+    for expected in [&[false][..], &[false, false], &[false, false, true]] {
+        mock.produce("well-1", 0, 1);
+        seen.until(&mut consumer, |seen, _| answers(seen).len() >= expected.len()).await;
+        assert_eq!(answers(&seen)[..expected.len()], *expected);
+    }
+    assert_eq!(seen.errors, [(None, None, "GROUP_AUTHORIZATION_FAILED".to_owned())]);
+    let [remedy] = &seen.remedies[..] else { panic!("{:?}", seen.remedies) };
+    assert!(remedy.contains("READ") && remedy.contains("forbidden-group"), "{remedy}");
+    stopped(consumer).await;
+}
+
 #[tokio::test]
 async fn a_partition_that_is_paused_or_sought_while_it_is_held_back_begins_anew() {
     for mode in [ModeRequest::Single, ModeRequest::Fair] {

@@ -1,7 +1,7 @@
 //! Commits: what is processed goes to the broker, asynchronously, one request per handle at a time.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use fairpoll_core::{
 
 use tracing::Span;
 
-use crate::batch::{Batch, BatchBuilder, Receipt};
+use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
 use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
 use crate::metrics::Extent;
@@ -35,6 +35,8 @@ pub(super) struct Commits {
     wanted: Vec<usize>,
     /// Handles whose last commit failed in a way that may pass.
     retries: BTreeMap<usize, Retry>,
+    /// Handles whose group may not commit, as was told.
+    forbidden: BTreeSet<usize>,
 }
 
 /// When a handle's commit is to be tried again.
@@ -75,6 +77,7 @@ impl Commits {
         self.in_flight.retain(|commit| commit.handle != handle);
         self.wanted.retain(|&wanted| wanted != handle);
         self.retries.remove(&handle);
+        self.forbidden.remove(&handle);
     }
 
     /// Whether the handle's commit may still succeed while the group waits for the handle.
@@ -299,7 +302,7 @@ impl Consumer {
             })
             .collect();
         let taken = failures.iter().filter(|failure| failure.is_none()).count();
-        let mut again = None;
+        let (mut again, mut forbidden) = (None, None);
         let mut refused = Vec::new();
         for (due, failure) in commit.offsets.iter().zip(failures) {
             let Some(failure) = failure else {
@@ -311,14 +314,41 @@ impl Consumer {
                 Concern::Partition(prospect) => refused.push((*due, failure, prospect)),
                 Concern::Overtaken => again = again.max(Some(Again::AfterRebalance)),
                 Concern::Passing => again = again.max(Some(Again::Later)),
-                Concern::Group => {}
+                Concern::Group => forbidden = Some(failure),
             }
         }
+        self.group_may_commit(handle, forbidden);
         self.note_missing_topics(at, handle, commit, &refused);
         for (due, failure, prospect) in refused {
             self.is_refused(at, handle, &due, failure, prospect);
         }
         (taken, again)
+    }
+
+    /// Notes whether a handle's group may commit. That it may not is told once, until it was seen that it may.
+    fn group_may_commit(&mut self, handle: usize, forbidden: Option<&Failure>) {
+        let Some(failure) = forbidden else {
+            self.commits.forbidden.remove(&handle);
+            return;
+        };
+        if !self.commits.forbidden.insert(handle) {
+            return;
+        }
+        // The error is the handle's: of a topic only where the handle has just one.
+        let topic = match self.handles[handle].plan.topics.as_slice() {
+            &[topic] => Some(self.topics[topic].to_string()),
+            _ => None,
+        };
+        let error = LaneError {
+            topic,
+            partition: None,
+            code: failure.code.clone(),
+            message: format!("nothing can be committed: {}", failure.message),
+            fatal: false,
+            remedy: None,
+        };
+        let error = self.with_remedy(handle, error);
+        self.errors.push(error);
     }
 
     /// Marks one record as processed, in any order and at any time as long as this consumer owns its

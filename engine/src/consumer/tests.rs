@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -188,11 +189,24 @@ async fn a_partition_whose_commit_is_refused_is_named_and_the_rest_is_committed(
         .group_strategy(GroupStrategy::Kip848)
         .property("auto.offset.reset", "earliest")
         .property("fetch.wait.max.ms", "10");
-    let mut consumer = Consumer::start(config).expect("start");
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let exporter = recorder.handle();
+    let started = metrics::with_local_recorder(&recorder, || Consumer::start(config));
+    let mut consumer = started.expect("start");
     let mut seen = Seen::default();
     seen.until(&mut consumer, |_, consumer| consumer.status().assigned_partitions == 2).await;
     call(&mut consumer, "a", 7);
     ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
+    // Both in one commit, whatever order their records come in.
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen.records < 10 && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+        seen.records += batch.records().count();
+        batches.push(batch);
+    }
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    drop(batches);
     seen.until(&mut consumer, |seen, consumer| {
         seen.records == 10 && seen.is_refused() && uncommitted(consumer) == ["a"]
     })
@@ -204,6 +218,8 @@ async fn a_partition_whose_commit_is_refused_is_named_and_the_rest_is_committed(
         panic!("nobody else is refused: {:?}", seen.events)
     };
     assert_eq!((topic.as_str(), *partition, code.as_str()), ("a", 7, "UNKNOWN_TOPIC_OR_PART"));
+    let counted = "fairpoll_commits_total{group=\"in-part\",outcome=\"partial\"} 1";
+    assert!(exporter.render().lines().any(|line| line == counted), "{}", exporter.render());
     let [one] = &consumer.status().refused_commits[..] else { panic!("{:?}", consumer.status()) };
     assert_eq!((one.topic.as_str(), one.partition, one.code.as_str()), ("a", 7, code.as_str()));
 
