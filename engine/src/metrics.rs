@@ -2,7 +2,8 @@
 //!
 //! Install a recorder (an exporter) before the consumer starts; without one all of this costs next to
 //! nothing. Every metric has the label `group`, the configured group id. Work is done per poll and per
-//! partition in it, never per record; gauges are set once a second, by whoever polls.
+//! partition in it, never per record; gauges are set once a second, by whoever polls. Lines of the log and
+//! spans: [`traces`](crate::traces).
 //!
 //! | name | kind | labels | what |
 //! |---|---|---|---|

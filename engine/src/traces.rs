@@ -19,7 +19,8 @@
 //! At level debug; without a subscriber that takes it a span costs next to nothing. Work is done per poll,
 //! commit and rebalance, never per record. Fields are named as OpenTelemetry's conventions for messaging
 //! name them, where they do. Each span has `messaging.system` = `kafka` and `messaging.consumer.group.name`:
-//! the configured group id, of commits and rebalances their handle's own.
+//! the configured group id, of commits and rebalances their handle's own. A call that is dropped before it
+//! returns ends its span without the fields of the end.
 //!
 //! | name | from, to | fields |
 //! |---|---|---|

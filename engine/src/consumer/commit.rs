@@ -255,8 +255,14 @@ impl Consumer {
             Some(_) => Extent::None,
         };
         self.meters.committed(commit.sent, now, extent);
-        if let Some(error) = &error {
-            tracing::warn!(id = commit.id, taken, %error, "a commit failed; its offsets go with a later one");
+        match &error {
+            Some(error) if taken > 0 => {
+                tracing::warn!(id = commit.id, taken, %error, "a commit was refused in part; all others are committed");
+            }
+            Some(error) => {
+                tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with a later one");
+            }
+            None => {}
         }
         self.note(ConsumerEvent::CommitResult { id: commit.id, error });
         match again {
