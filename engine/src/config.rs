@@ -61,6 +61,7 @@ pub struct Config {
     pub(crate) join_wait: Duration,
     pub(crate) first_fetch_wait: Duration,
     pub(crate) refill_wait: Duration,
+    pub(crate) status_log_interval: Duration,
     pub(crate) fetch_buffer_mib: Option<u32>,
     pub(crate) fetch_buffer_partitions: u32,
     pub(crate) properties: BTreeMap<String, String>,
@@ -86,6 +87,7 @@ impl fmt::Debug for Config {
             join_wait,
             first_fetch_wait,
             refill_wait,
+            status_log_interval,
             fetch_buffer_mib,
             fetch_buffer_partitions,
             properties,
@@ -106,6 +108,7 @@ impl fmt::Debug for Config {
             .field("join_wait", join_wait)
             .field("first_fetch_wait", first_fetch_wait)
             .field("refill_wait", refill_wait)
+            .field("status_log_interval", status_log_interval)
             .field("fetch_buffer_mib", fetch_buffer_mib)
             .field("fetch_buffer_partitions", fetch_buffer_partitions)
             .field("properties", &mask_properties(properties))
@@ -243,6 +246,9 @@ const FIRST_FETCH_WAIT: Duration = Duration::from_secs(1);
 /// Two round trips to a broker 20 ms away, and what it takes to parse an answer; see docs/adr/0006.
 const REFILL_WAIT: Duration = Duration::from_millis(50);
 
+/// Often enough to see in a log when something began, and a hundred lines in two hours.
+const STATUS_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Under KIP-848 and in groups of their own, handles that are started together have joined after 0.1 s,
 /// and after 3.1 s where the broker delays a group's first rebalance (`docs/group-strategies.md`).
 const JOIN_WAIT: Duration = Duration::from_secs(5);
@@ -278,6 +284,7 @@ impl Config {
             join_wait: JOIN_WAIT,
             first_fetch_wait: FIRST_FETCH_WAIT,
             refill_wait: REFILL_WAIT,
+            status_log_interval: STATUS_LOG_INTERVAL,
             fetch_buffer_mib: None,
             fetch_buffer_partitions: BUFFERED_PARTITIONS,
             properties: BTreeMap::new(),
@@ -449,6 +456,16 @@ impl Config {
     pub fn refill_wait(mut self, wait: Duration) -> Self {
         self.refill_wait = wait;
         self.noted("refill_wait_ms")
+    }
+
+    /// How often the consumer says in the log where it stands: one line at level info of the target
+    /// [`STATUS_TARGET`](crate::traces::STATUS_TARGET), with mode, partitions, records queued, lag by topic and who
+    /// fails. Written by whoever polls, so at most once a second, and not while nobody polls. Default 60 s;
+    /// 0 never.
+    #[must_use]
+    pub fn status_log_interval(mut self, interval: Duration) -> Self {
+        self.status_log_interval = interval;
+        self.noted("status_log_interval_ms")
     }
 
     /// The most memory that the records of the whole consumer may take, MiB: those in its queues, those on

@@ -15,6 +15,8 @@ mod lane;
 mod quarantine;
 mod rebalance;
 mod refill;
+mod refusal;
+mod status_log;
 mod stop;
 mod stream;
 #[cfg(test)]
@@ -29,9 +31,10 @@ use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::refill::Verdict;
 use fairpoll_core::{
     Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
-    PollMachine, Refill, Timestamp, Wakeup,
+    PollMachine, Refill, Refusals, Timestamp, Wakeup,
 };
 use tokio::time;
+use tracing::Instrument;
 
 use crate::batch::{Batch, BatchBuilder, BatchCount, LaneError};
 use crate::config::Config;
@@ -41,6 +44,7 @@ use crate::ffi::{Client, ClientEvent, PartitionEntry, Wake};
 use crate::metrics::Meters;
 use crate::remedy::Remedies;
 use crate::topology::{HandlePlan, Topology};
+use crate::traces;
 
 pub use self::exact_lag::LagByTopic;
 pub use self::flow::SeekTo;
@@ -77,6 +81,7 @@ pub struct Consumer {
     complete_input: CompleteInput,
     offsets: OffsetTracker,
     commits: commit::Commits,
+    refusals: Refusals,
     health: quarantine::Health,
     remedies: Remedies,
     events: VecDeque<ConsumerEvent>,
@@ -92,6 +97,7 @@ pub struct Consumer {
     join_wait: join::JoinWait,
     meters: Meters,
     last_tick: Instant,
+    status_log: status_log::StatusLog,
     stopping: stop::Stopping,
 }
 
@@ -191,12 +197,18 @@ impl Consumer {
     /// # Errors
     /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
     /// topics is reported in [`Batch::errors`].
-    #[tracing::instrument(name = "fairpoll.get_many", level = "debug", skip_all)]
     pub async fn get_many(
         &mut self,
         timeout: Duration,
         max_records: Option<u32>,
     ) -> Result<Batch, PollError> {
+        let span = traces::get_many(&self.config.group_id);
+        let result = self.poll_many(timeout, max_records).instrument(span.clone()).await;
+        traces::polled(&span, result.as_ref().map(|batch| (batch.len(), batch.errors().len())));
+        result
+    }
+
+    async fn poll_many(&mut self, timeout: Duration, max_records: Option<u32>) -> Result<Batch, PollError> {
         if self.stopping.begun {
             return Err(PollError::Stopped);
         }
@@ -230,6 +242,9 @@ impl Consumer {
         if let Some(at) = self.commits.next_retry() {
             next = next.min(at);
         }
+        if let Some(Wakeup { at, .. }) = self.refusals.next_wakeup() {
+            next = next.min(self.instant(at));
+        }
         if let Some(at) = self.health.next_wakeup() {
             next = next.min(self.instant(at));
         }
@@ -260,6 +275,7 @@ impl Consumer {
                 self.poll.lane_ready(LaneIndex::from_position(lane));
             }
             self.set_gauges();
+            self.log_status(now);
         }
         let mut strays = Vec::new();
         for index in 0..self.handles.len() {

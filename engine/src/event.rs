@@ -49,6 +49,31 @@ pub enum ConsumerEvent {
         /// How long it failed.
         after: Duration,
     },
+    /// The coordinator began to refuse a partition's commits, or gives another reason now. All others are
+    /// committed.
+    CommitRefused {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The next offset to read, which was refused.
+        offset: i64,
+        /// The error's symbolic name in Kafka's protocol.
+        code: String,
+        /// librdkafka's words.
+        message: String,
+    },
+    /// It takes them again.
+    CommitAccepted {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// How many refusals there were.
+        refusals: u64,
+        /// How long it was refused.
+        after: Duration,
+    },
     /// The broker's answer to a commit.
     CommitResult {
         /// The commit's name.

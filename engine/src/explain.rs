@@ -157,6 +157,7 @@ impl Config {
             value("join_wait_ms", ms(self.join_wait)),
             value("first_fetch_wait_ms", ms(self.first_fetch_wait)),
             value("refill_wait_ms", ms(self.refill_wait)),
+            value("status_log_interval_ms", ms(self.status_log_interval)),
             value("fetch_buffer_mib", self.fetch_buffer_mib.map_or_else(absent, |mib| mib.to_string())),
             value("fetch_buffer_partitions", self.fetch_buffer_partitions.to_string()),
         ]

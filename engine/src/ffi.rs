@@ -15,6 +15,7 @@
 mod answer;
 mod certificate;
 mod client;
+mod committed;
 mod groups;
 mod list;
 mod message;
@@ -22,7 +23,8 @@ mod queue;
 mod request;
 mod wake;
 
-pub(crate) use client::{Client, ClientEvent, CommitOutcome, Gone};
+pub(crate) use client::{Client, ClientEvent, Gone};
+pub(crate) use committed::CommitOutcome;
 pub(crate) use groups::Membership;
 pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};

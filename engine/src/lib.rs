@@ -66,6 +66,7 @@ mod status;
 #[cfg(feature = "files")]
 pub mod suggest;
 mod topology;
+pub mod traces;
 
 pub use batch::{
     Batch, CompleteBatch, LaneError, MissingReason, MissingTopic, OwnedRecord, PartitionRecords, Receipt,
@@ -82,5 +83,5 @@ pub use fairpoll_core::{
 };
 pub use ffi::librdkafka_version;
 pub use memory::FetchBuffer;
-pub use status::{ConsumerInfo, Failing, Status, StopReport};
+pub use status::{ConsumerInfo, Failing, RefusedCommit, Status, StopReport};
 pub use topology::own_group_id;

@@ -2,7 +2,8 @@
 //!
 //! Install a recorder (an exporter) before the consumer starts; without one all of this costs next to
 //! nothing. Every metric has the label `group`, the configured group id. Work is done per poll and per
-//! partition in it, never per record; gauges are set once a second, by whoever polls.
+//! partition in it, never per record; gauges are set once a second, by whoever polls. Lines of the log and
+//! spans: [`traces`](crate::traces).
 //!
 //! | name | kind | labels | what |
 //! |---|---|---|---|
@@ -17,7 +18,7 @@
 //! | [`ASSIGNED`] | gauge, partitions | | partitions owned now |
 //! | [`OUTSTANDING`] | gauge, batches | | batches alive: each keeps its handle |
 //! | [`REBALANCES`] | counter | `kind`: `assigned`, `revoked`, `lost` | rebalance callbacks |
-//! | [`COMMITS`] | counter | `outcome`: `ok`, `failed` | commits answered |
+//! | [`COMMITS`] | counter | `outcome`: `ok`, `partial`, `failed` | commits answered; `partial`: some partitions were refused, the others are committed |
 //! | [`COMMIT_SECONDS`] | histogram, seconds | | from sending a commit to its answer |
 //!
 //! ```no_run
@@ -71,6 +72,7 @@ pub(crate) struct Meters {
     pub(crate) assigned: Gauge,
     pub(crate) outstanding: Gauge,
     commits_ok: Counter,
+    commits_partial: Counter,
     commits_failed: Counter,
     commit_seconds: Histogram,
 }
@@ -89,6 +91,24 @@ pub(crate) enum Rebalance {
     Assigned,
     Revoked,
     Lost,
+}
+
+impl Rebalance {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Assigned => "assigned",
+            Self::Revoked => "revoked",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// How much of a commit was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    All,
+    Some,
+    None,
 }
 
 impl Meters {
@@ -114,6 +134,7 @@ impl Meters {
             assigned: gauge!(ASSIGNED, &[label()]),
             outstanding: gauge!(OUTSTANDING, &[label()]),
             commits_ok: commits("ok"),
+            commits_partial: commits("partial"),
             commits_failed: commits("failed"),
             commit_seconds: histogram!(COMMIT_SECONDS, &[label()]),
             group,
@@ -128,16 +149,15 @@ impl Meters {
     }
 
     pub(crate) fn rebalance(&self, kind: Rebalance) {
-        let kind = match kind {
-            Rebalance::Assigned => "assigned",
-            Rebalance::Revoked => "revoked",
-            Rebalance::Lost => "lost",
-        };
-        counter!(REBALANCES, "group" => self.group.to_string(), "kind" => kind).increment(1);
+        counter!(REBALANCES, "group" => self.group.to_string(), "kind" => kind.name()).increment(1);
     }
 
-    pub(crate) fn committed(&self, sent: Instant, now: Instant, ok: bool) {
-        let outcome = if ok { &self.commits_ok } else { &self.commits_failed };
+    pub(crate) fn committed(&self, sent: Instant, now: Instant, extent: Extent) {
+        let outcome = match extent {
+            Extent::All => &self.commits_ok,
+            Extent::Some => &self.commits_partial,
+            Extent::None => &self.commits_failed,
+        };
         outcome.increment(1);
         self.commit_seconds.record(now.saturating_duration_since(sent).max(Duration::ZERO));
     }

@@ -28,6 +28,8 @@ pub struct Status {
     pub strays: u64,
     /// Who fails now, topics in the configuration's order, each before its partitions. All others go on.
     pub failing: Vec<Failing>,
+    /// Partitions whose commits are refused now, by topic and partition. All others are committed.
+    pub refused_commits: Vec<RefusedCommit>,
 }
 
 /// A partition, or a whole topic, that fails now.
@@ -54,6 +56,32 @@ pub struct Failing {
     pub next_probe: Option<Timestamp>,
     /// The topic's handle failed for good: start the consumer anew to have the topic back.
     pub fatal: bool,
+}
+
+/// A partition whose commits the coordinator refuses. It is read and delivered all the same; what is not
+/// committed comes again at its next owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedCommit {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// When it was refused first, on the clock of [`Consumer::now`](crate::Consumer::now).
+    pub since: Timestamp,
+    /// The newest error's symbolic name in Kafka's protocol, like `TOPIC_AUTHORIZATION_FAILED`.
+    pub code: String,
+    /// Refusals since then. Only the first, and those of another code than the one before, are in batches.
+    pub refusals: u64,
+    /// Until when it is left out of commits, on the same clock; `None`: it goes with the next one.
+    pub next_try: Option<Timestamp>,
+}
+
+impl fmt::Display for RefusedCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, code, refusals, .. } = self;
+        write!(f, "{topic} [{partition}]: commits were refused {refusals} times ({code})")
+    }
 }
 
 impl fmt::Display for Status {

@@ -2,6 +2,7 @@
 //!
 //! The only place that decides by mode. Everything after it is the same code in every mode.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use fairpoll_core::{LaneConfig, Resolution, topology};
@@ -48,6 +49,16 @@ pub(crate) enum GroupProtocol {
     CooperativeSticky,
     /// KIP-848.
     Consumer,
+}
+
+impl fmt::Display for GroupProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "classic",
+            Self::CooperativeSticky => "cooperative-sticky",
+            Self::Consumer => "consumer",
+        })
+    }
 }
 
 impl Topology {

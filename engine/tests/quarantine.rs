@@ -185,54 +185,6 @@ async fn a_partition_that_fails_behind_its_beginning_is_left_alone_for_as_long()
     stopped(consumer).await;
 }
 
-/// librdkafka writes one partition's refusal to every partition of a commit.
-#[tokio::test]
-async fn what_may_not_be_read_is_left_out_of_commits_until_it_may() {
-    let mock = cluster();
-    let config =
-        config(&mock, "left-out", &TOPICS, ModeRequest::Fair).property("fetch.error.backoff.ms", "100");
-    let mut consumer = Consumer::start(config).expect("start");
-    // All is delivered, and still being worked on when the topic is closed.
-    let mut delivered = Delivered::new();
-    let mut batches = Vec::new();
-    let until = Instant::now() + Duration::from_secs(20);
-    while delivered.values().map(Vec::len).sum::<usize>() < SICK + 2 * WELL && Instant::now() < until {
-        let batch = consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
-        note(&batch, &mut delivered);
-        batches.push(batch);
-    }
-    mock.fail_requests_of(SICK_BROKER, FETCH, &[FORBIDDEN; 3]);
-    poll_until(&mut consumer, |consumer| !consumer.status().failing.is_empty()).await;
-    batches.iter().for_each(|batch| consumer.mark_processed(batch));
-    consumer.commit_processed();
-    assert_eq!(sent(&mut consumer), ["well-1", "well-2"]);
-    poll_until(&mut consumer, |consumer| consumer.status().failing.is_empty()).await;
-    consumer.commit_processed();
-    assert_eq!(sent(&mut consumer), ["sick"]);
-    drop(batches);
-    stopped(consumer).await;
-}
-
-/// Polls, and commits nothing, until `done`, or 20 s passed.
-async fn poll_until(consumer: &mut Consumer, done: impl Fn(&Consumer) -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done(consumer) && Instant::now() < until {
-        consumer.get_many(Duration::from_millis(20), None).await.expect("poll");
-    }
-    assert!(done(consumer), "{:?}", consumer.status().failing);
-}
-
-/// The topics of the commits that were sent since the last look.
-fn sent(consumer: &mut Consumer) -> Vec<String> {
-    let offsets = consumer.take_events().filter_map(|event| match event {
-        ConsumerEvent::CommitSent { offsets, .. } => Some(offsets),
-        _ => None,
-    });
-    let mut topics: Vec<String> = offsets.flatten().map(|(topic, ..)| topic).collect();
-    topics.sort_unstable();
-    topics
-}
-
 /// A partition at its end has nothing to deliver: that nothing more is heard of it is all it can say.
 #[tokio::test]
 async fn a_partition_without_records_is_released_when_its_fetches_no_longer_fail() {
@@ -370,11 +322,10 @@ async fn a_handle_that_fails_for_good_takes_only_its_own_topic_with_it() {
     }
 }
 
-/// Under KIP-848 only the coordinator says that a topic is gone, and librdkafka writes that to every
-/// partition of a commit.
+/// Under KIP-848 only the coordinator says that a topic is gone.
 #[tokio::test]
-async fn a_topic_whose_offsets_are_refused_as_unknown_is_told_where_the_commit_was_its_alone() {
-    for (mode, alone) in [(ModeRequest::Multi, true), (ModeRequest::Fair, false)] {
+async fn topics_whose_offsets_are_refused_as_unknown_are_told() {
+    for mode in [ModeRequest::Multi, ModeRequest::Fair] {
         let mock = cluster();
         let config =
             config(&mock, &format!("gone-{mode}"), &TOPICS, mode).group_strategy(GroupStrategy::Kip848);
@@ -382,16 +333,39 @@ async fn a_topic_whose_offsets_are_refused_as_unknown_is_told_where_the_commit_w
         mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, 20);
         let mut consumer = Consumer::start(config).expect("start");
         let mut seen = Seen::default();
-        let failed =
-            |event: &ConsumerEvent| matches!(event, ConsumerEvent::CommitResult { error: Some(_), .. });
-        seen.until(&mut consumer, |seen, _| seen.events.iter().any(failed)).await;
-        assert!(seen.events.iter().any(failed), "{mode}: {:?}", seen.events);
+        seen.until(&mut consumer, |seen, _| !seen.quarantined().is_empty()).await;
         let told = seen.quarantined();
-        assert_eq!(!told.is_empty(), alone, "{mode}: {told:?}");
         let unknown = (None, "UNKNOWN_TOPIC_OR_PART");
+        assert!(!told.is_empty(), "{mode}: {:?}", seen.events);
         assert!(told.iter().all(|&(_, partition, code)| (partition, code) == unknown), "{told:?}");
         assert!(consumer.stop(Duration::from_secs(5)).await.closed, "{mode}");
     }
+}
+
+/// No retry helps, and whoever looks at nothing but batches must know.
+#[tokio::test]
+async fn a_group_that_may_not_commit_is_told_of_once_with_what_would_help() {
+    let mock = cluster();
+    mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, 2);
+    let mut consumer =
+        Consumer::start(config(&mock, "forbidden-group", &TOPICS, ModeRequest::Fair)).expect("start");
+    let mut seen = Seen::default();
+    let answers = |seen: &Seen| {
+        let answers = seen.events.iter().filter_map(|event| match event {
+            ConsumerEvent::CommitResult { error, .. } => Some(error.is_none()),
+            _ => None,
+        });
+        answers.collect::<Vec<bool>>()
+    };
+    for expected in [&[false][..], &[false, false], &[false, false, true]] {
+        mock.produce("well-1", 0, 1);
+        seen.until(&mut consumer, |seen, _| answers(seen).len() >= expected.len()).await;
+        assert_eq!(answers(&seen)[..expected.len()], *expected);
+    }
+    assert_eq!(seen.errors, [(None, None, "GROUP_AUTHORIZATION_FAILED".to_owned())]);
+    let [remedy] = &seen.remedies[..] else { panic!("{:?}", seen.remedies) };
+    assert!(remedy.contains("READ") && remedy.contains("forbidden-group"), "{remedy}");
+    stopped(consumer).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@
 //! | whether a poll waits for lanes that ran dry | [`refill::Refill`] |
 //! | how long to wait for a record of each topic | [`complete_input::CompleteInput`] |
 //! | what may be committed | [`offsets::OffsetTracker`] |
+//! | who is left out of commits because it is refused, and until when | [`refusal::Refusals`] |
 //! | how far behind | [`lag::PartitionLag`] |
 //! | which position a group inherits from another | [`migration::step`] |
 //! | when to try again | [`backoff::Backoff`] |
@@ -38,6 +39,7 @@ pub mod preset;
 pub mod quarantine;
 pub mod quota;
 pub mod refill;
+pub mod refusal;
 pub mod scheduler;
 pub mod time;
 pub mod topology;
@@ -56,6 +58,7 @@ pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
 pub use quarantine::Quarantine;
 pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
 pub use refill::{Ready, Refill};
+pub use refusal::{Concern, Refusals};
 pub use scheduler::Policy;
 pub use time::{Timestamp, WakeReason, Wakeup};
 pub use topology::{HandleIndex, Topology};

@@ -32,6 +32,8 @@ mod quarantine;
 mod quota;
 #[path = "properties/reference.rs"]
 mod reference;
+#[path = "properties/refusal.rs"]
+mod refusal;
 #[path = "properties/workload.rs"]
 mod workload;
 

@@ -14,7 +14,7 @@ use crate::batch::BatchCount;
 use crate::config::properties::{NOT_UNDER_KIP848, Properties, WITHOUT_EFFECT};
 use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
 use crate::error::StartError;
-use crate::ffi::{Client, Wake, descriptor_limit, librdkafka_version};
+use crate::ffi::{Client, Wake, descriptor_limit};
 use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
 use crate::remedy::Remedies;
@@ -25,6 +25,7 @@ use super::commit::Commits;
 use super::join::JoinWait;
 use super::lane::Lane;
 use super::quarantine::Health;
+use super::status_log::StatusLog;
 use super::stop::Stopping;
 use super::{Consumer, Handle, Partitions};
 
@@ -50,6 +51,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),
         commits: Commits::default(),
+        refusals: super::refusal::nobody(),
         health: Health::new(&config),
         remedies: Remedies::new(&config),
         events: VecDeque::new(),
@@ -62,14 +64,14 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         epoch: now,
         join_wait: JoinWait::default(),
         last_tick: now,
+        status_log: StatusLog::new(config.status_log_interval, now),
         stopping: Stopping::default(),
         handles,
         lanes,
         topology,
         config,
     };
-    // The one stable, greppable line that says what runs.
-    tracing::info!(librdkafka = librdkafka_version(), "fairpoll started: {}", consumer.status());
+    consumer.log_started();
     Ok(consumer)
 }
 
@@ -309,6 +311,7 @@ impl Consumer {
                 self.lanes = lanes;
                 self.handles = handles;
                 self.topology = topology;
+                self.log_started();
                 true
             }
             Err(error) => {

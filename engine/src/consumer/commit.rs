@@ -1,19 +1,25 @@
 //! Commits: what is processed goes to the broker, asynchronously, one request per handle at a time.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use fairpoll_core::offsets::DeliveryError;
-use fairpoll_core::{Backoff, Committable, Generation, LaneIndex, OffsetRange, PartitionIndex};
+use fairpoll_core::{
+    Backoff, Committable, Concern, Generation, LaneIndex, OffsetRange, PartitionIndex, Timestamp,
+};
+
+use tracing::Span;
 
 use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
 use crate::event::ConsumerEvent;
 use crate::ffi::{CommitOutcome, Failure, OffsetEntry};
+use crate::metrics::Extent;
+use crate::topology::HandlePlan;
+use crate::traces;
 
 use super::Consumer;
-use super::quarantine::NOT_AUTHORIZED;
 
 /// A coordinator that moves or loads its group is back within seconds; until then a commit every
 /// second is no burden.
@@ -29,6 +35,17 @@ pub(super) struct Commits {
     wanted: Vec<usize>,
     /// Handles whose last commit failed in a way that may pass.
     retries: BTreeMap<usize, Retry>,
+    /// Handles whose group may not commit, as was told.
+    forbidden: BTreeSet<usize>,
+}
+
+/// When a handle's commit is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Again {
+    /// Once the group has come to rest.
+    AfterRebalance,
+    /// A little later.
+    Later,
 }
 
 /// A commit that is to be tried again.
@@ -40,55 +57,14 @@ struct Retry {
     rebalancing: bool,
 }
 
-/// What a failed commit calls for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Remedy {
-    /// The broker will never take these offsets.
-    None,
-    /// Once the group has come to rest.
-    AfterRebalance,
-    /// A little later.
-    Later,
-}
-
-/// Codes of a commit that will fail for ever.
-const FINAL: [&str; 5] = [
-    "TOPIC_AUTHORIZATION_FAILED",
-    "GROUP_AUTHORIZATION_FAILED",
-    "OFFSET_METADATA_TOO_LARGE",
-    "INVALID_COMMIT_OFFSET_SIZE",
-    "UNKNOWN_TOPIC_OR_PART",
-];
-
-/// Codes of a commit that was made for an assignment before the group's last rebalance, or in one.
-/// A commit that is sent while a join is under way waits behind it in librdkafka and arrives with
-/// the old generation. What this member keeps over the rebalance is to be committed again; what it
-/// loses is taken from it by the rebalance.
-const OVERTAKEN: [&str; 6] = [
-    "REBALANCE_IN_PROGRESS",
-    "ILLEGAL_GENERATION",
-    "STALE_MEMBER_EPOCH",
-    "UNKNOWN_MEMBER_ID",
-    "FENCED_MEMBER_EPOCH",
-    "FENCED_INSTANCE_ID",
-];
-
-impl Remedy {
-    fn of(failure: &Failure) -> Self {
-        match failure.code.as_str() {
-            code if OVERTAKEN.contains(&code) => Self::AfterRebalance,
-            code if FINAL.contains(&code) => Self::None,
-            _ => Self::Later,
-        }
-    }
-}
-
 #[derive(Debug)]
-struct InFlight {
+pub(super) struct InFlight {
     id: u64,
     handle: usize,
     sent: Instant,
-    offsets: Vec<Committable>,
+    pub(super) offsets: Vec<Committable>,
+    /// Ends with the answer.
+    span: Span,
 }
 
 impl Commits {
@@ -101,6 +77,7 @@ impl Commits {
         self.in_flight.retain(|commit| commit.handle != handle);
         self.wanted.retain(|&wanted| wanted != handle);
         self.retries.remove(&handle);
+        self.forbidden.remove(&handle);
     }
 
     /// Whether the handle's commit may still succeed while the group waits for the handle.
@@ -118,7 +95,7 @@ impl Commits {
         self.retries.values().map(|retry| retry.at).min()
     }
 
-    fn try_again(&mut self, now: Instant, handle: usize, remedy: Remedy) {
+    fn try_again(&mut self, now: Instant, handle: usize, again: Again) {
         let backoff = || Backoff::new(RETRY_FIRST, RETRY_CAP);
         let retry = self.retries.entry(handle).or_insert_with(|| Retry {
             backoff: backoff(),
@@ -128,7 +105,7 @@ impl Commits {
         // Consumers that failed together must not come back together.
         let random = RandomState::new().build_hasher().finish();
         retry.at = now + retry.backoff.next_delay(random);
-        retry.rebalancing = remedy == Remedy::AfterRebalance;
+        retry.rebalancing = again == Again::AfterRebalance;
     }
 }
 
@@ -137,8 +114,15 @@ impl Consumer {
     ///
     /// Commits are coalesced: while one is in flight for a handle, the next is sent with its
     /// answer. Results are reported by [`take_events`](Self::take_events). A commit that failed in a
-    /// way that may pass is tried again by itself, after 50 ms at first and every second at last;
-    /// whatever failed goes with the next one. Records of a partition that was taken from this
+    /// way that may pass is tried again by itself, after 50 ms at first and every second at last.
+    ///
+    /// Of a commit that is refused for some of its partitions the others are committed. Whoever is refused is
+    /// named in the next batch's errors and by [`CommitRefused`](ConsumerEvent::CommitRefused), once, and left
+    /// out of commits for a second at first and half a minute at last; then it is tried again by itself,
+    /// unless its offset can never be taken (`OFFSET_METADATA_TOO_LARGE`, `INVALID_COMMIT_OFFSET_SIZE`): then
+    /// a later offset is. The last commit before a partition is given back leaves nobody out.
+    ///
+    /// Records of a partition that was taken from this
     /// consumer since are left out: they belong to its next owner.
     pub fn commit(&mut self, batch: &Batch) {
         self.mark_processed(batch);
@@ -183,6 +167,19 @@ impl Consumer {
                 self.commits.retries.remove(&handle);
             }
         }
+        self.retry_refused(now);
+    }
+
+    /// Tries again what was refused and need not be left out any longer, though nothing else may be due.
+    fn retry_refused(&mut self, now: Instant) {
+        let at = self.timestamp(now);
+        while let Some(index) = self.refusals.next_due(at) {
+            let handle = self.partitions.get(index).handle;
+            // What failed as a whole is tried again at its time, and takes this along.
+            if !self.commits.retries.contains_key(&handle) {
+                self.commit_handle(handle);
+            }
+        }
     }
 
     /// Sends what is due on one handle, or notes that it is wanted.
@@ -193,11 +190,12 @@ impl Consumer {
             }
             return;
         }
+        let now = self.now();
         let due: Vec<Committable> = self
             .offsets
             .dirty()
             .filter(|due| self.partitions.get(due.partition).handle == handle)
-            .filter(|due| !self.would_spoil_a_commit(handle, due.partition))
+            .filter(|due| self.goes_with_a_commit(now, due))
             .collect();
         // A handle that failed for good commits nothing, however often it is tried.
         let usable = !due.is_empty() && self.handles[handle].fatal.is_none();
@@ -214,19 +212,19 @@ impl Consumer {
         self.note(ConsumerEvent::CommitSent { id, offsets });
         match sent {
             Ok(()) => {
-                self.commits.in_flight.push(InFlight { id, handle, sent: Instant::now(), offsets: due })
+                let HandlePlan { group_id, client_id, .. } = &self.handles[handle].plan;
+                let span = traces::commit(group_id, client_id, id, due.len());
+                let sent = Instant::now();
+                self.commits.in_flight.push(InFlight { id, handle, sent, offsets: due, span });
             }
             Err(error) => self.note(ConsumerEvent::CommitResult { id, error: Some(error) }),
         }
     }
 
-    /// What may not be read may not be committed either, and librdkafka writes that one partition's error to
-    /// every partition of the commit: nobody could tell that the others were committed. It waits until it
-    /// may be read again, but for the last commit before it is given back.
-    fn would_spoil_a_commit(&self, handle: usize, index: PartitionIndex) -> bool {
-        let last = self.stopping.begun || self.handles[handle].revocation.is_some();
-        let topic = self.partitions.get(index).topic;
-        !last && self.failure_code(topic) == Some(NOT_AUTHORIZED)
+    /// Whoever was refused waits for its time, but for the last commit before it is given back.
+    fn goes_with_a_commit(&self, now: Timestamp, due: &Committable) -> bool {
+        let last = self.stopping.begun || self.partitions.get(due.partition).generation.is_none();
+        last || self.refusals.may_send(now, due.partition, due.offset)
     }
 
     pub(super) fn on_committed(&mut self, now: Instant, handle: usize, outcome: CommitOutcome) {
@@ -242,42 +240,40 @@ impl Consumer {
                 Some(format!("{} [{}]: {message}", entry.topic, entry.partition))
             })
             .collect();
-        let failures = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref());
-        let remedy = failures.chain(&outcome.error).map(Remedy::of).max();
-        for due in &commit.offsets {
-            let entry = &self.partitions.get(due.partition).entry;
-            let answer = outcome
-                .offsets
-                .iter()
-                .find(|answer| answer.partition == entry.partition && answer.topic == entry.topic);
-            // An error of the whole request stands for every partition, unless it only says that
-            // some of them failed.
-            let whole = outcome.error.is_none() || !failed.is_empty();
-            let ok = whole && answer.is_none_or(|answer| answer.error.is_none());
-            if ok {
-                self.offsets.committed(due.partition, due.generation, due.offset);
-            }
-        }
-        self.note_missing_topic(now, handle, &outcome.offsets);
+        let (taken, again) = self.settle(now, handle, &commit, &outcome);
+        let codes = outcome.offsets.iter().filter_map(|entry| entry.error.as_ref()).chain(&outcome.error);
+        let code = codes.map(|failure| failure.code.as_str()).next();
+        traces::committed(&commit.span, commit.offsets.len() - taken, code);
         let error = match (outcome.error, failed.is_empty()) {
             (None, true) => None,
             (Some(error), true) => Some(error.message),
             (_, false) => Some(failed.join("; ")),
         };
-        self.meters.committed(commit.sent, now, error.is_none());
-        if let Some(error) = &error {
-            tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with the next one");
+        let extent = match &error {
+            None => Extent::All,
+            Some(_) if taken > 0 => Extent::Some,
+            Some(_) => Extent::None,
+        };
+        self.meters.committed(commit.sent, now, extent);
+        match &error {
+            Some(error) if taken > 0 => {
+                tracing::warn!(id = commit.id, taken, %error, "a commit was refused in part; all others are committed");
+            }
+            Some(error) => {
+                tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with a later one");
+            }
+            None => {}
         }
         self.note(ConsumerEvent::CommitResult { id: commit.id, error });
-        match remedy {
-            None | Some(Remedy::None) => {
+        match again {
+            None => {
                 self.commits.retries.remove(&handle);
             }
             // Asked for since, perhaps by a revocation that waits for it: a commit that is sent now
             // is of the generation after the rebalance that overtook this one.
-            Some(Remedy::AfterRebalance) if self.commits.wanted.contains(&handle) => {}
-            Some(remedy) => {
-                self.commits.try_again(now, handle, remedy);
+            Some(Again::AfterRebalance) if self.commits.wanted.contains(&handle) => {}
+            Some(again) => {
+                self.commits.try_again(now, handle, again);
                 // It goes with the retry.
                 self.commits.wanted.retain(|&wanted| wanted != handle);
             }
@@ -288,26 +284,77 @@ impl Consumer {
         }
     }
 
-    /// Under KIP-848 nobody says that a topic was deleted but the coordinator that takes its offsets no
-    /// longer. Of a handle with several topics that says nothing: librdkafka writes one partition's error
-    /// to every partition of the commit, also to those that were committed.
-    fn note_missing_topic(&mut self, now: Instant, handle: usize, offsets: &[OffsetEntry]) {
-        let &[topic] = self.handles[handle].plan.topics.as_slice() else { return };
-        let failures = offsets.iter().filter_map(|entry| entry.error.as_ref());
-        let Some(missing) = failures.into_iter().find(|failure| failure.code == "UNKNOWN_TOPIC_OR_PART")
-        else {
+    /// Notes for each partition what the coordinator said of it: how many were taken, and when the handle is
+    /// to try again.
+    fn settle(
+        &mut self,
+        now: Instant,
+        handle: usize,
+        commit: &InFlight,
+        outcome: &CommitOutcome,
+    ) -> (usize, Option<Again>) {
+        let at = self.timestamp(now);
+        let failures: Vec<Option<&Failure>> = commit
+            .offsets
+            .iter()
+            .map(|due| {
+                let entry = &self.partitions.get(due.partition).entry;
+                let is_its = |answer: &&OffsetEntry| {
+                    answer.partition == entry.partition && answer.topic == entry.topic
+                };
+                let own = outcome.offsets.iter().find(is_its).and_then(|answer| answer.error.as_ref());
+                // An error of the whole request stands for every partition.
+                own.or(outcome.error.as_ref())
+            })
+            .collect();
+        let taken = failures.iter().filter(|failure| failure.is_none()).count();
+        let (mut again, mut forbidden) = (None, None);
+        let mut refused = Vec::new();
+        for (due, failure) in commit.offsets.iter().zip(failures) {
+            let Some(failure) = failure else {
+                self.offsets.committed(due.partition, due.generation, due.offset);
+                self.is_taken(at, due.partition);
+                continue;
+            };
+            match Concern::of(&failure.code, taken > 0) {
+                Concern::Partition(prospect) => refused.push((*due, failure, prospect)),
+                Concern::Overtaken => again = again.max(Some(Again::AfterRebalance)),
+                Concern::Passing => again = again.max(Some(Again::Later)),
+                Concern::Group => forbidden = Some(failure),
+            }
+        }
+        self.group_may_commit(handle, forbidden);
+        self.note_missing_topics(at, handle, commit, &refused);
+        for (due, failure, prospect) in refused {
+            self.is_refused(at, handle, &due, failure, prospect);
+        }
+        (taken, again)
+    }
+
+    /// Notes whether a handle's group may commit. That it may not is told once, until it was seen that it may.
+    fn group_may_commit(&mut self, handle: usize, forbidden: Option<&Failure>) {
+        let Some(failure) = forbidden else {
+            self.commits.forbidden.remove(&handle);
             return;
         };
+        if !self.commits.forbidden.insert(handle) {
+            return;
+        }
+        // The error is the handle's: of a topic only where the handle has just one.
+        let topic = match self.handles[handle].plan.topics.as_slice() {
+            &[topic] => Some(self.topics[topic].to_string()),
+            _ => None,
+        };
         let error = LaneError {
-            topic: Some(self.topics[topic].to_string()),
+            topic,
             partition: None,
-            code: missing.code.clone(),
-            message: missing.message.clone(),
+            code: failure.code.clone(),
+            message: format!("nothing can be committed: {}", failure.message),
             fatal: false,
             remedy: None,
         };
-        let news = self.topic_fails(self.timestamp(now), topic, error);
-        self.errors.extend(news);
+        let error = self.with_remedy(handle, error);
+        self.errors.push(error);
     }
 
     /// Marks one record as processed, in any order and at any time as long as this consumer owns its

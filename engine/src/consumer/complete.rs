@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use fairpoll_core::{LaneIndex, NextRecord, PartitionIndex};
 use tokio::time;
+use tracing::Instrument;
 
 use crate::batch::{BatchBuilder, CompleteBatch, MissingReason, MissingTopic};
 use crate::error::PollError;
+use crate::traces;
 
 use super::Consumer;
 
@@ -66,8 +68,14 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`get_many`](Self::get_many).
-    #[tracing::instrument(name = "fairpoll.get_complete", level = "debug", skip_all)]
     pub async fn get_complete(&mut self, max_wait: Duration) -> Result<CompleteBatch, PollError> {
+        let span = traces::get_complete(&self.config.group_id);
+        let result = self.poll_complete(max_wait).instrument(span.clone()).await;
+        traces::polled(&span, result.as_ref().map(|input| (input.batch.len(), input.batch.errors().len())));
+        result
+    }
+
+    async fn poll_complete(&mut self, max_wait: Duration) -> Result<CompleteBatch, PollError> {
         if self.stopping.begun {
             return Err(PollError::Stopped);
         }

@@ -7,12 +7,15 @@
 use std::time::{Duration, Instant};
 
 use fairpoll_core::{LaneIndex, PartitionIndex, Timestamp, WatermarkBefore};
+use tracing::Span;
 
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
 use crate::ffi::{Message, PartitionEntry};
 use crate::memory::beyond_the_budget;
 use crate::metrics::Rebalance;
+use crate::topology::HandlePlan;
+use crate::traces;
 
 use super::{Consumer, Partition};
 
@@ -26,11 +29,14 @@ pub(super) struct Revocation {
     entries: Vec<PartitionEntry>,
     lost: bool,
     pub(super) deadline: Instant,
+    /// Ends when they are given back.
+    span: Span,
 }
 
 impl Consumer {
     pub(super) fn on_assign(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>) {
         let Some(client) = self.handles[handle].client.clone() else { return };
+        let _span = self.rebalance_span(handle, Rebalance::Assigned, entries.len()).entered();
         self.generation += 1;
         let at = self.timestamp(now);
         let mut indexes = Vec::with_capacity(entries.len());
@@ -114,6 +120,8 @@ impl Consumer {
     ) {
         // Another revocation cannot come before this one is answered.
         debug_assert!(self.handles[handle].revocation.is_none(), "librdkafka waits for the answer");
+        let kind = if lost { Rebalance::Lost } else { Rebalance::Revoked };
+        let span = self.rebalance_span(handle, kind, entries.len());
         // Incremental revocations name their partitions; a list is empty where nothing is owned.
         for entry in &entries {
             if let Some(index) = self.partition_index(handle, entry) {
@@ -126,10 +134,10 @@ impl Consumer {
             }
         }
         if !lost {
-            self.commit_handle(handle);
+            span.in_scope(|| self.commit_handle(handle));
         }
-        self.handles[handle].revocation =
-            Some(Revocation { entries, lost, deadline: now + REVOKE_COMMIT_WAIT });
+        let deadline = now + REVOKE_COMMIT_WAIT;
+        self.handles[handle].revocation = Some(Revocation { entries, lost, deadline, span });
         self.advance_revocation(now, handle);
     }
 
@@ -140,12 +148,16 @@ impl Consumer {
         if waits {
             return;
         }
-        let Some(Revocation { entries, lost, .. }) = self.handles[handle].revocation.take() else { return };
+        let Some(Revocation { entries, lost, span, .. }) = self.handles[handle].revocation.take() else {
+            return;
+        };
+        let _span = span.entered();
         let indexes: Vec<PartitionIndex> =
             entries.iter().filter_map(|entry| self.partition_index(handle, entry)).collect();
         for index in indexes {
             // From here on completions of the old generation are fenced.
             self.offsets.revoked(index);
+            self.refusals.forget(index);
         }
         if let Some(client) = &self.handles[handle].client
             && let Err(message) = client.unassign(&entries)
@@ -155,6 +167,11 @@ impl Consumer {
         self.meters.rebalance(if lost { Rebalance::Lost } else { Rebalance::Revoked });
         let (generation, partitions) = (self.generation, names(&entries));
         self.note(ConsumerEvent::Revoked { generation, partitions, lost });
+    }
+
+    fn rebalance_span(&self, handle: usize, kind: Rebalance, partitions: usize) -> Span {
+        let HandlePlan { group_id, client_id, .. } = &self.handles[handle].plan;
+        traces::rebalance(group_id, client_id, kind.name(), partitions)
     }
 
     /// The dense number of a partition; the first look gives it one.

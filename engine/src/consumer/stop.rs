@@ -4,9 +4,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::time;
+use tracing::Instrument;
 
 use crate::ffi::{Client, Gone};
 use crate::status::StopReport;
+use crate::traces;
 
 use super::Consumer;
 
@@ -43,6 +45,13 @@ impl Consumer {
     /// so it tells whether a handle that a batch kept has gone. Dropped, it has begun as soon as it was
     /// polled: nothing is delivered any more, and the next call goes on where it was.
     pub async fn stop(&mut self, deadline: Duration) -> StopReport {
+        let span = traces::stop(&self.config.group_id);
+        let report = self.stop_by(deadline).instrument(span.clone()).await;
+        traces::stopped(&span, &report);
+        report
+    }
+
+    async fn stop_by(&mut self, deadline: Duration) -> StopReport {
         let began = Instant::now();
         let until = began + deadline;
         if !std::mem::replace(&mut self.stopping.begun, true) {
@@ -95,6 +104,7 @@ impl Consumer {
         self.stopping.uncommitted |= self.offsets.dirty().next().is_some();
         report.committed = !self.stopping.uncommitted;
         report.errors.extend(self.errors.drain(..).map(|error| error.to_string()));
+        report.errors.extend(self.refused_commits().iter().map(ToString::to_string));
     }
 
     /// Closes all handles at once and answers their last revocations.

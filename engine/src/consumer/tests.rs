@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-use crate::{Config, Consumer, GroupStrategy, ModeRequest};
+use crate::ffi::{CommitOutcome, Failure, OffsetEntry, PartitionEntry};
+use crate::{Config, Consumer, ConsumerEvent, GroupStrategy, LaneError, ModeRequest};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -33,11 +35,15 @@ async fn assigned(mock: &Mock, group: &str) -> Consumer {
 }
 
 fn produce(mock: &Mock, records: usize) {
+    produce_to(mock, "a", records);
+}
+
+fn produce_to(mock: &Mock, topic: &str, records: usize) {
     let producer: ThreadedProducer<DefaultProducerContext> =
         ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().expect("producer");
     for _ in 0..records {
         producer
-            .send(BaseRecord::<(), str>::to("a").partition(0).payload("x"))
+            .send(BaseRecord::<(), str>::to(topic).partition(0).payload("x"))
             .map_err(|(error, _)| error)
             .expect("room");
     }
@@ -122,4 +128,208 @@ async fn a_topic_that_is_paused_after_a_look_at_its_records_loses_none() {
     let expected = |topic: &str| (0..30).map(|offset| (topic.to_owned(), offset)).collect::<Vec<_>>();
     assert_eq!(delivered, [expected("b"), expected("a")].concat());
     assert!(consumer.stop(Duration::from_secs(5)).await.closed);
+}
+
+/// What came of a consumer that commits whatever it gets.
+#[derive(Default)]
+struct Seen {
+    records: usize,
+    errors: Vec<LaneError>,
+    events: Vec<ConsumerEvent>,
+}
+
+impl Seen {
+    /// Polls until `done`, or 20 s passed.
+    async fn until(&mut self, consumer: &mut Consumer, done: impl Fn(&Self, &Consumer) -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !done(self, consumer) {
+            assert!(Instant::now() < until, "it did not come about: {:?} {:?}", self.errors, self.events);
+            let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+            self.records += batch.records().count();
+            self.errors.extend(batch.errors().iter().cloned());
+            consumer.commit(&batch);
+            self.events.extend(consumer.take_events());
+        }
+    }
+
+    /// Topics of each commit that was sent.
+    fn sent(&self) -> Vec<Vec<&str>> {
+        let offsets = self.events.iter().filter_map(|event| match event {
+            ConsumerEvent::CommitSent { offsets, .. } => Some(offsets),
+            _ => None,
+        });
+        offsets.map(|offsets| offsets.iter().map(|(topic, ..)| topic.as_str()).collect()).collect()
+    }
+
+    fn is_refused(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, ConsumerEvent::CommitRefused { .. }))
+    }
+}
+
+/// Makes a partition one that the coordinator does not know, or one that it knows.
+fn call(consumer: &mut Consumer, topic: &str, partition: i32) {
+    let (index, _) =
+        consumer.partitions.assigned().find(|(_, owned)| owned.entry.topic == topic).expect("assigned");
+    consumer.partitions.get_mut(index).entry = PartitionEntry { topic: topic.to_owned(), partition };
+}
+
+/// The topics of which something is processed and not known as committed.
+fn uncommitted(consumer: &Consumer) -> Vec<String> {
+    let topic = |partition| consumer.partitions.get(partition).entry.topic.clone();
+    consumer.offsets.dirty().map(|due| topic(due.partition)).collect()
+}
+
+// shows: E5
+#[tokio::test]
+async fn a_partition_whose_commit_is_refused_is_named_and_the_rest_is_committed() {
+    let mock = cluster();
+    mock.create_topic("b", 1, 1).expect("topic");
+    let config = Config::new(mock.bootstrap_servers(), "in-part", ["a", "b"])
+        .mode(ModeRequest::Fair)
+        .group_strategy(GroupStrategy::Kip848)
+        .property("auto.offset.reset", "earliest")
+        .property("fetch.wait.max.ms", "10");
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let exporter = recorder.handle();
+    let started = metrics::with_local_recorder(&recorder, || Consumer::start(config));
+    let mut consumer = started.expect("start");
+    let mut seen = Seen::default();
+    seen.until(&mut consumer, |_, consumer| consumer.status().assigned_partitions == 2).await;
+    call(&mut consumer, "a", 7);
+    ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
+    // Both in one commit, whatever order their records come in.
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen.records < 10 && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+        seen.records += batch.records().count();
+        batches.push(batch);
+    }
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    drop(batches);
+    seen.until(&mut consumer, |seen, consumer| {
+        seen.records == 10 && seen.is_refused() && uncommitted(consumer) == ["a"]
+    })
+    .await;
+    let mut refused = seen.events.iter().filter(|event| matches!(event, ConsumerEvent::CommitRefused { .. }));
+    let (Some(ConsumerEvent::CommitRefused { topic, partition, code, .. }), None) =
+        (refused.next(), refused.next())
+    else {
+        panic!("nobody else is refused: {:?}", seen.events)
+    };
+    assert_eq!((topic.as_str(), *partition, code.as_str()), ("a", 7, "UNKNOWN_TOPIC_OR_PART"));
+    let counted = "fairpoll_commits_total{group=\"in-part\",outcome=\"partial\"} 1";
+    assert!(exporter.render().lines().any(|line| line == counted), "{}", exporter.render());
+    let [one] = &consumer.status().refused_commits[..] else { panic!("{:?}", consumer.status()) };
+    assert_eq!((one.topic.as_str(), one.partition, one.code.as_str()), ("a", 7, code.as_str()));
+
+    // The others are committed meanwhile, and it is told once however often it is tried.
+    seen.events.clear();
+    // It may be due just now; each time it is left out for longer.
+    let mut records = seen.records;
+    while !seen.sent().contains(&vec!["b"]) {
+        records += 1;
+        assert!(records < 60, "it waits, and they do not: {:?}", seen.events);
+        produce_to(&mock, "b", 1);
+        seen.until(&mut consumer, |seen, consumer| seen.records == records && uncommitted(consumer) == ["a"])
+            .await;
+    }
+    seen.until(&mut consumer, |_, consumer| consumer.status().refused_commits[0].refusals >= 3).await;
+    assert!(seen.sent().contains(&vec!["a"]), "it is tried though nothing else is due: {:?}", seen.events);
+    assert!(!seen.is_refused(), "{:?}", seen.events);
+    let of_a = |error: &&LaneError| error.topic.as_deref() == Some("a") && error.partition == Some(7);
+    let told: Vec<&LaneError> = seen.errors.iter().filter(of_a).collect();
+    let [told] = told[..] else { panic!("once: {:?}", seen.errors) };
+    assert_eq!(told.code, "UNKNOWN_TOPIC_OR_PART");
+    assert!(told.message.starts_with("offset "), "{told}");
+
+    // It is taken as soon as it may be, though nobody asks for a commit any more.
+    seen.events.clear();
+    call(&mut consumer, "a", 0);
+    let until = Instant::now() + Duration::from_secs(60);
+    while !uncommitted(&consumer).is_empty() && Instant::now() < until {
+        consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+        seen.events.extend(consumer.take_events());
+    }
+    assert_eq!(uncommitted(&consumer), Vec::<String>::new());
+    let accepted = |event: &ConsumerEvent| matches!(event, ConsumerEvent::CommitAccepted { topic, refusals: 3.., .. } if topic == "a");
+    assert!(seen.events.iter().any(accepted), "{:?}", seen.events);
+    assert_eq!(consumer.status().refused_commits, []);
+    assert_eq!(consumer.status().failing, [], "a topic that takes commits is there");
+    let report = consumer.stop(Duration::from_secs(20)).await;
+    assert!(report.committed && report.closed, "{report:?}");
+}
+
+/// The last commit before the end leaves nobody out, and waits for nobody who is refused again.
+#[tokio::test]
+async fn a_stop_tries_what_was_refused_once_more_and_says_that_it_is_not_committed() {
+    for comes_right in [true, false] {
+        let mock = cluster();
+        let mut consumer = assigned(&mock, "last").await;
+        call(&mut consumer, "a", 7);
+        produce(&mock, 5);
+        let mut seen = Seen::default();
+        seen.until(&mut consumer, |seen, _| seen.records == 5 && seen.is_refused()).await;
+        if comes_right {
+            call(&mut consumer, "a", 0);
+        }
+        let report = consumer.stop(Duration::from_secs(30)).await;
+        assert_eq!((report.committed, report.closed), (comes_right, true), "{report:?}");
+        assert!(report.took < Duration::from_secs(20), "{report:?}");
+        let named = report.errors.iter().any(|error| error.starts_with("a [7]: commits were refused"));
+        assert_eq!(named, !comes_right, "{report:?}");
+    }
+}
+
+/// Each for itself: what the group's trouble held up goes again with the handle's next try, and whoever is
+/// refused is left out of it.
+#[tokio::test]
+async fn of_a_commit_of_which_nothing_was_taken_each_partition_is_judged_by_its_own_error() {
+    let mock = cluster();
+    mock.create_topic("b", 1, 1).expect("topic");
+    let config = Config::new(mock.bootstrap_servers(), "each", ["a", "b"])
+        .mode(ModeRequest::Fair)
+        .group_strategy(GroupStrategy::Kip848)
+        .property("auto.offset.reset", "earliest")
+        .property("fetch.wait.max.ms", "10");
+    let mut consumer = Consumer::start(config).expect("start");
+    ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
+    let mut seen = Seen::default();
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen.records < 10 && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+        seen.records += batch.records().count();
+        batches.push(batch);
+    }
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    drop(batches);
+    consumer.commit_processed();
+    let sent = consumer.take_events().find_map(|event| match event {
+        ConsumerEvent::CommitSent { id, offsets } => Some((id, offsets)),
+        _ => None,
+    });
+    let (id, offsets) = sent.expect("sent");
+    let error = |topic: &str| match topic {
+        "a" => Failure { code: "OFFSET_METADATA_TOO_LARGE".to_owned(), message: "too large".to_owned() },
+        _ => Failure { code: "COORDINATOR_LOAD_IN_PROGRESS".to_owned(), message: "wait".to_owned() },
+    };
+    let answers = offsets.into_iter().map(|(topic, partition, offset)| {
+        let error = Some(error(&topic));
+        OffsetEntry { topic, partition, offset, error }
+    });
+    let outcome = CommitOutcome { id, error: None, offsets: answers.collect() };
+    consumer.on_committed(Instant::now(), 0, outcome);
+    assert!(consumer.commits.next_retry().is_some(), "b goes again");
+    let refused = consumer.status().refused_commits;
+    let [one] = &refused[..] else { panic!("a alone: {refused:?}") };
+    assert_eq!((one.topic.as_str(), one.code.as_str()), ("a", "OFFSET_METADATA_TOO_LARGE"));
+    // The same offset would be refused for ever.
+    seen.until(&mut consumer, |_, consumer| uncommitted(consumer) == ["a"]).await;
+    seen.until(&mut consumer, |_, consumer| consumer.status().refused_commits[0].next_try.is_none()).await;
+    assert_eq!(seen.sent(), [["b"]]);
+    produce(&mock, 1);
+    seen.until(&mut consumer, |_, consumer| uncommitted(consumer).is_empty()).await;
+    assert_eq!(seen.sent().last(), Some(&vec!["a"]), "a later one may be taken");
+    assert!(consumer.stop(Duration::from_secs(20)).await.committed);
 }

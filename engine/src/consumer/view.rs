@@ -22,6 +22,7 @@ impl Consumer {
             outstanding_batches: self.batches.get(),
             strays: self.strays,
             failing: self.failing(),
+            refused_commits: self.refused_commits(),
         }
     }
 

@@ -16,7 +16,8 @@ use crate::config::properties::told;
 
 use super::answer::unless_over;
 use super::certificate::{self, Objection};
-use super::list::{self, Failure, List, OffsetEntry, PartitionEntry};
+use super::committed::{self, CommitOutcome, Seen};
+use super::list::{self, Failure, List, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
 use super::wake::{Wake, Waker, on_queue_event};
@@ -36,16 +37,6 @@ pub(crate) enum ClientEvent {
     Error { code: String, message: String, fatal: bool },
 }
 
-/// The broker's answer to a commit.
-#[derive(Debug, Clone)]
-pub(crate) struct CommitOutcome {
-    pub(crate) id: u64,
-    /// The request as a whole failed.
-    pub(crate) error: Option<Failure>,
-    /// Per partition, with its own error.
-    pub(crate) offsets: Vec<OffsetEntry>,
-}
-
 /// Why a handle could not be made, or not do something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CreateError {
@@ -61,6 +52,8 @@ pub(super) struct Notes {
     name: String,
     /// What is wrong with a broker's certificate.
     pub(super) objection: Objection,
+    /// Answers to commits that interceptors saw.
+    pub(super) seen: Seen,
     events: Mutex<VecDeque<ClientEvent>>,
     /// librdkafka waits for [`Client::assign`] or [`Client::unassign`].
     owes_answer: AtomicBool,
@@ -122,6 +115,7 @@ impl Client {
         let notes = Box::new(Notes {
             name: name.to_owned(),
             objection: Objection::default(),
+            seen: Seen::default(),
             events: Mutex::default(),
             owes_answer: AtomicBool::new(false),
         });
@@ -135,6 +129,7 @@ impl Client {
             sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
             sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
             certificate::listen(conf, config);
+            committed::listen(conf);
             let rk = sys::rd_kafka_new(
                 sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
                 conf,
@@ -623,7 +618,8 @@ unsafe extern "C" fn on_commit(
     let error = Failure::of(code);
     // SAFETY: librdkafka lends a valid list for the length of the call.
     let offsets = unsafe { list::read(offsets) };
-    notes.push(ClientEvent::Committed(CommitOutcome { id: id.addr() as u64, error, offsets }));
+    let outcome = CommitOutcome::new(id.addr() as u64, error, offsets, &notes.seen);
+    notes.push(ClientEvent::Committed(outcome));
 }
 
 /// Runs inside [`Client::serve`]: errors of the handle as a whole.

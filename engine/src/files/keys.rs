@@ -127,6 +127,13 @@ pub(super) const KEYS: &[Key] = &[
         read: refill_wait,
     },
     Key {
+        name: "status_log_interval_ms",
+        takes: "ms",
+        default: "60,000",
+        meaning: "how often a line of the log says where the consumer stands; 0 never",
+        read: status_log_interval,
+    },
+    Key {
         name: "fetch_buffer_mib",
         takes: "MiB, from 1",
         default: "none: 10,000 records and 64 MiB for each queue",
@@ -256,6 +263,13 @@ fn join_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
 fn first_fetch_wait(reader: &mut Reader<'_>, entry: Entry<'_>) {
     if let Some(ms) = reader.number(entry, 0..=u32::MAX) {
         reader.config.first_fetch_wait = Duration::from_millis(ms.into());
+        reader.note(entry);
+    }
+}
+
+fn status_log_interval(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(ms) = reader.number(entry, 0..=u32::MAX) {
+        reader.config.status_log_interval = Duration::from_millis(ms.into());
         reader.note(entry);
     }
 }

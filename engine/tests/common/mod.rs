@@ -1,6 +1,7 @@
 //! librdkafka's mock cluster in this process, and what every test of the consumer needs.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
+pub mod captured;
 pub mod mock;
 pub mod real;
 

@@ -167,6 +167,12 @@ impl Real {
         answer.elements().iter().for_each(|element| element.error().expect("deleted"));
     }
 
+    /// Removes one of the test's topics.
+    pub async fn delete(&self, topic: &str) {
+        let deleted = self.admin.delete_topics(&[&self.name(topic)], &AdminOptions::new()).await;
+        deleted.expect("delete topics").into_iter().for_each(|topic| drop(topic.expect("deleted")));
+    }
+
     /// Removes the test's topics.
     pub async fn remove(self) {
         let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
