@@ -77,6 +77,13 @@ pub struct RefusedCommit {
     pub next_try: Option<Timestamp>,
 }
 
+impl fmt::Display for RefusedCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, code, refusals, .. } = self;
+        write!(f, "{topic} [{partition}]: commits were refused {refusals} times ({code})")
+    }
+}
+
 impl fmt::Display for Status {
     /// The start-up line's body: stable, greppable `key=value` pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -104,6 +104,7 @@ impl Consumer {
         self.stopping.uncommitted |= self.offsets.dirty().next().is_some();
         report.committed = !self.stopping.uncommitted;
         report.errors.extend(self.errors.drain(..).map(|error| error.to_string()));
+        report.errors.extend(self.refused_commits().iter().map(ToString::to_string));
     }
 
     /// Closes all handles at once and answers their last revocations.

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-use crate::ffi::PartitionEntry;
+use crate::ffi::{CommitOutcome, Failure, OffsetEntry, PartitionEntry};
 use crate::{Config, Consumer, ConsumerEvent, GroupStrategy, LaneError, ModeRequest};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
@@ -276,5 +276,60 @@ async fn a_stop_tries_what_was_refused_once_more_and_says_that_it_is_not_committ
         let report = consumer.stop(Duration::from_secs(30)).await;
         assert_eq!((report.committed, report.closed), (comes_right, true), "{report:?}");
         assert!(report.took < Duration::from_secs(20), "{report:?}");
+        let named = report.errors.iter().any(|error| error.starts_with("a [7]: commits were refused"));
+        assert_eq!(named, !comes_right, "{report:?}");
     }
+}
+
+/// Each for itself: what the group's trouble held up goes again with the handle's next try, and whoever is
+/// refused is left out of it.
+#[tokio::test]
+async fn of_a_commit_of_which_nothing_was_taken_each_partition_is_judged_by_its_own_error() {
+    let mock = cluster();
+    mock.create_topic("b", 1, 1).expect("topic");
+    let config = Config::new(mock.bootstrap_servers(), "each", ["a", "b"])
+        .mode(ModeRequest::Fair)
+        .group_strategy(GroupStrategy::Kip848)
+        .property("auto.offset.reset", "earliest")
+        .property("fetch.wait.max.ms", "10");
+    let mut consumer = Consumer::start(config).expect("start");
+    ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
+    let mut seen = Seen::default();
+    let mut batches = Vec::new();
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen.records < 10 && Instant::now() < until {
+        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+        seen.records += batch.records().count();
+        batches.push(batch);
+    }
+    batches.iter().for_each(|batch| consumer.mark_processed(batch));
+    drop(batches);
+    consumer.commit_processed();
+    let sent = consumer.take_events().find_map(|event| match event {
+        ConsumerEvent::CommitSent { id, offsets } => Some((id, offsets)),
+        _ => None,
+    });
+    let (id, offsets) = sent.expect("sent");
+    let error = |topic: &str| match topic {
+        "a" => Failure { code: "OFFSET_METADATA_TOO_LARGE".to_owned(), message: "too large".to_owned() },
+        _ => Failure { code: "COORDINATOR_LOAD_IN_PROGRESS".to_owned(), message: "wait".to_owned() },
+    };
+    let answers = offsets.into_iter().map(|(topic, partition, offset)| {
+        let error = Some(error(&topic));
+        OffsetEntry { topic, partition, offset, error }
+    });
+    let outcome = CommitOutcome { id, error: None, offsets: answers.collect() };
+    consumer.on_committed(Instant::now(), 0, outcome);
+    assert!(consumer.commits.next_retry().is_some(), "b goes again");
+    let refused = consumer.status().refused_commits;
+    let [one] = &refused[..] else { panic!("a alone: {refused:?}") };
+    assert_eq!((one.topic.as_str(), one.code.as_str()), ("a", "OFFSET_METADATA_TOO_LARGE"));
+    // The same offset would be refused for ever.
+    seen.until(&mut consumer, |_, consumer| uncommitted(consumer) == ["a"]).await;
+    seen.until(&mut consumer, |_, consumer| consumer.status().refused_commits[0].next_try.is_none()).await;
+    assert_eq!(seen.sent(), [["b"]]);
+    produce(&mock, 1);
+    seen.until(&mut consumer, |_, consumer| uncommitted(consumer).is_empty()).await;
+    assert_eq!(seen.sent().last(), Some(&vec!["a"]), "a later one may be taken");
+    assert!(consumer.stop(Duration::from_secs(20)).await.committed);
 }
