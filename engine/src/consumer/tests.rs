@@ -286,6 +286,7 @@ async fn a_stop_tries_what_was_refused_once_more_and_says_that_it_is_not_committ
         assert!(report.took < Duration::from_secs(20), "{report:?}");
         let named = report.errors.iter().any(|error| error.starts_with("a [7]: commits were refused"));
         assert_eq!(named, !comes_right, "{report:?}");
+        assert_eq!(consumer.status().refused_commits, [], "it was given back");
     }
 }
 
