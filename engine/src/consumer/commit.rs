@@ -294,19 +294,18 @@ impl Consumer {
         outcome: &CommitOutcome,
     ) -> (usize, Option<Again>) {
         let at = self.timestamp(now);
-        let failures: Vec<Option<&Failure>> = commit
-            .offsets
-            .iter()
-            .map(|due| {
-                let entry = &self.partitions.get(due.partition).entry;
-                let is_its = |answer: &&OffsetEntry| {
-                    answer.partition == entry.partition && answer.topic == entry.topic
-                };
-                let own = outcome.offsets.iter().find(is_its).and_then(|answer| answer.error.as_ref());
-                // An error of the whole request stands for every partition.
-                own.or(outcome.error.as_ref())
-            })
-            .collect();
+        // Nearly always there is none.
+        let failed: Vec<(&OffsetEntry, &Failure)> =
+            outcome.offsets.iter().filter_map(|answer| Some((answer, answer.error.as_ref()?))).collect();
+        let failure = |due: &Committable| {
+            let entry = &self.partitions.get(due.partition).entry;
+            let own = failed
+                .iter()
+                .find(|(answer, _)| answer.partition == entry.partition && answer.topic == entry.topic);
+            // An error of the whole request stands for every partition.
+            own.map(|(_, failure)| *failure).or(outcome.error.as_ref())
+        };
+        let failures: Vec<Option<&Failure>> = commit.offsets.iter().map(failure).collect();
         let taken = failures.iter().filter(|failure| failure.is_none()).count();
         let (mut again, mut forbidden) = (None, None);
         let mut refused = Vec::new();
@@ -323,7 +322,11 @@ impl Consumer {
                 Concern::Group => forbidden = Some(failure),
             }
         }
-        self.group_may_commit(handle, forbidden);
+        if let Some(failure) = forbidden {
+            self.group_may_not_commit(handle, failure);
+        } else if taken > 0 {
+            self.commits.forbidden.remove(&handle);
+        }
         self.note_missing_topics(at, handle, commit, &refused);
         for (due, failure, prospect) in refused {
             self.is_refused(at, handle, &due, failure, prospect);
@@ -331,12 +334,8 @@ impl Consumer {
         (taken, again)
     }
 
-    /// Notes whether a handle's group may commit. That it may not is told once, until it was seen that it may.
-    fn group_may_commit(&mut self, handle: usize, forbidden: Option<&Failure>) {
-        let Some(failure) = forbidden else {
-            self.commits.forbidden.remove(&handle);
-            return;
-        };
+    /// A handle's group may not commit at all: told once, until something of it was taken.
+    fn group_may_not_commit(&mut self, handle: usize, failure: &Failure) {
         if !self.commits.forbidden.insert(handle) {
             return;
         }

@@ -34,6 +34,15 @@ async fn assigned(mock: &Mock, group: &str) -> Consumer {
     consumer
 }
 
+/// One handle for both topics.
+fn of_two_topics(mock: &Mock, group: &str) -> Config {
+    Config::new(mock.bootstrap_servers(), group, ["a", "b"])
+        .mode(ModeRequest::Fair)
+        .group_strategy(GroupStrategy::Kip848)
+        .property("auto.offset.reset", "earliest")
+        .property("fetch.wait.max.ms", "10")
+}
+
 fn produce(mock: &Mock, records: usize) {
     produce_to(mock, "a", records);
 }
@@ -152,6 +161,17 @@ impl Seen {
         }
     }
 
+    /// Polls and marks as processed, without a commit, until so many records came.
+    async fn process(&mut self, consumer: &mut Consumer, records: usize) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.records < records {
+            assert!(Instant::now() < until, "{} of {records} came", self.records);
+            let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
+            self.records += batch.records().count();
+            consumer.mark_processed(&batch);
+        }
+    }
+
     /// Topics of each commit that was sent.
     fn sent(&self) -> Vec<Vec<&str>> {
         let offsets = self.events.iter().filter_map(|event| match event {
@@ -184,11 +204,7 @@ fn uncommitted(consumer: &Consumer) -> Vec<String> {
 async fn a_partition_whose_commit_is_refused_is_named_and_the_rest_is_committed() {
     let mock = cluster();
     mock.create_topic("b", 1, 1).expect("topic");
-    let config = Config::new(mock.bootstrap_servers(), "in-part", ["a", "b"])
-        .mode(ModeRequest::Fair)
-        .group_strategy(GroupStrategy::Kip848)
-        .property("auto.offset.reset", "earliest")
-        .property("fetch.wait.max.ms", "10");
+    let config = of_two_topics(&mock, "in-part");
     let recorder = PrometheusBuilder::new().build_recorder();
     let exporter = recorder.handle();
     let started = metrics::with_local_recorder(&recorder, || Consumer::start(config));
@@ -198,15 +214,7 @@ async fn a_partition_whose_commit_is_refused_is_named_and_the_rest_is_committed(
     call(&mut consumer, "a", 7);
     ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
     // Both in one commit, whatever order their records come in.
-    let mut batches = Vec::new();
-    let until = Instant::now() + Duration::from_secs(20);
-    while seen.records < 10 && Instant::now() < until {
-        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
-        seen.records += batch.records().count();
-        batches.push(batch);
-    }
-    batches.iter().for_each(|batch| consumer.mark_processed(batch));
-    drop(batches);
+    seen.process(&mut consumer, 10).await;
     seen.until(&mut consumer, |seen, consumer| {
         seen.records == 10 && seen.is_refused() && uncommitted(consumer) == ["a"]
     })
@@ -278,7 +286,24 @@ async fn a_stop_tries_what_was_refused_once_more_and_says_that_it_is_not_committ
         assert!(report.took < Duration::from_secs(20), "{report:?}");
         let named = report.errors.iter().any(|error| error.starts_with("a [7]: commits were refused"));
         assert_eq!(named, !comes_right, "{report:?}");
+        assert_eq!(consumer.status().refused_commits, [], "it was given back");
     }
+}
+
+/// Answers the commit that was sent last, in the coordinator's place, by topic and partition.
+fn answer(consumer: &mut Consumer, code: impl Fn(&str, i32) -> Option<&'static str>) {
+    let sent = consumer.take_events().find_map(|event| match event {
+        ConsumerEvent::CommitSent { id, offsets } => Some((id, offsets)),
+        _ => None,
+    });
+    let (id, offsets) = sent.expect("sent");
+    let answers = offsets.into_iter().map(|(topic, partition, offset)| {
+        let error = code(&topic, partition)
+            .map(|code| Failure { code: code.to_owned(), message: "it is refused".to_owned() });
+        OffsetEntry { topic, partition, offset, error }
+    });
+    let outcome = CommitOutcome { id, error: None, offsets: answers.collect() };
+    consumer.on_committed(Instant::now(), 0, outcome);
 }
 
 /// Each for itself: what the group's trouble held up goes again with the handle's next try, and whoever is
@@ -287,39 +312,16 @@ async fn a_stop_tries_what_was_refused_once_more_and_says_that_it_is_not_committ
 async fn of_a_commit_of_which_nothing_was_taken_each_partition_is_judged_by_its_own_error() {
     let mock = cluster();
     mock.create_topic("b", 1, 1).expect("topic");
-    let config = Config::new(mock.bootstrap_servers(), "each", ["a", "b"])
-        .mode(ModeRequest::Fair)
-        .group_strategy(GroupStrategy::Kip848)
-        .property("auto.offset.reset", "earliest")
-        .property("fetch.wait.max.ms", "10");
+    let config = of_two_topics(&mock, "each");
     let mut consumer = Consumer::start(config).expect("start");
     ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
     let mut seen = Seen::default();
-    let mut batches = Vec::new();
-    let until = Instant::now() + Duration::from_secs(20);
-    while seen.records < 10 && Instant::now() < until {
-        let batch = consumer.get_many(Duration::from_millis(10), None).await.expect("poll");
-        seen.records += batch.records().count();
-        batches.push(batch);
-    }
-    batches.iter().for_each(|batch| consumer.mark_processed(batch));
-    drop(batches);
+    seen.process(&mut consumer, 10).await;
     consumer.commit_processed();
-    let sent = consumer.take_events().find_map(|event| match event {
-        ConsumerEvent::CommitSent { id, offsets } => Some((id, offsets)),
-        _ => None,
+    answer(&mut consumer, |topic, _| match topic {
+        "a" => Some("OFFSET_METADATA_TOO_LARGE"),
+        _ => Some("COORDINATOR_LOAD_IN_PROGRESS"),
     });
-    let (id, offsets) = sent.expect("sent");
-    let error = |topic: &str| match topic {
-        "a" => Failure { code: "OFFSET_METADATA_TOO_LARGE".to_owned(), message: "too large".to_owned() },
-        _ => Failure { code: "COORDINATOR_LOAD_IN_PROGRESS".to_owned(), message: "wait".to_owned() },
-    };
-    let answers = offsets.into_iter().map(|(topic, partition, offset)| {
-        let error = Some(error(&topic));
-        OffsetEntry { topic, partition, offset, error }
-    });
-    let outcome = CommitOutcome { id, error: None, offsets: answers.collect() };
-    consumer.on_committed(Instant::now(), 0, outcome);
     assert!(consumer.commits.next_retry().is_some(), "b goes again");
     let refused = consumer.status().refused_commits;
     let [one] = &refused[..] else { panic!("a alone: {refused:?}") };
@@ -332,4 +334,30 @@ async fn of_a_commit_of_which_nothing_was_taken_each_partition_is_judged_by_its_
     seen.until(&mut consumer, |_, consumer| uncommitted(consumer).is_empty()).await;
     assert_eq!(seen.sent().last(), Some(&vec!["a"]), "a later one may be taken");
     assert!(consumer.stop(Duration::from_secs(20)).await.committed);
+}
+
+#[tokio::test]
+async fn a_topic_of_which_some_offsets_are_taken_is_not_missing() {
+    for missing in [&["a"][..], &["a", "b"]] {
+        let mock = cluster();
+        mock.create_topic("b", 1, 1).expect("topic");
+        let mut consumer = Consumer::start(of_two_topics(&mock, "some")).expect("start");
+        ["a", "b"].into_iter().for_each(|topic| produce_to(&mock, topic, 5));
+        let mut seen = Seen::default();
+        seen.process(&mut consumer, 10).await;
+        // Two partitions of one topic, as far as the answer is concerned.
+        let (of_a, of_b) = (consumer.topic("a").expect("known"), consumer.topic("b").expect("known"));
+        let (index, _) =
+            consumer.partitions.assigned().find(|(_, owned)| owned.topic == of_b).expect("assigned");
+        consumer.partitions.get_mut(index).topic = of_a;
+        consumer.commit_processed();
+        answer(&mut consumer, |topic, _| missing.contains(&topic).then_some("UNKNOWN_TOPIC_OR_PART"));
+        assert_eq!(consumer.status().refused_commits.len(), missing.len());
+        let failing: Vec<String> =
+            consumer.status().failing.into_iter().map(|failing| failing.topic).collect();
+        let expected: &[&str] = if missing.len() == 2 { &["a"] } else { &[] };
+        assert_eq!(failing, expected);
+        consumer.partitions.get_mut(index).topic = of_b;
+        consumer.stop(Duration::from_secs(20)).await;
+    }
 }
