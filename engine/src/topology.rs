@@ -194,7 +194,7 @@ mod tests {
         Topology::new(config, resolution)
     }
 
-    fn config(mode: fairpoll_core::RequestedMode) -> Config {
+    fn config(mode: RequestedMode) -> Config {
         Config::new("localhost:9092", "group", ["a", "b", "c"]).mode(mode)
     }
 
@@ -206,19 +206,19 @@ mod tests {
             let topology = topology(&config(mode));
             topology.handles.iter().map(|handle| handle.protocol).collect::<Vec<_>>()
         };
-        assert_eq!(of(fairpoll_core::RequestedMode::Multi), [GroupProtocol::Consumer; 3]);
-        assert_eq!(of(fairpoll_core::RequestedMode::Fair), [GroupProtocol::Classic]);
-        assert_eq!(of(fairpoll_core::RequestedMode::Single), [GroupProtocol::Classic]);
+        assert_eq!(of(RequestedMode::Multi), [GroupProtocol::Consumer; 3]);
+        assert_eq!(of(RequestedMode::Fair), [GroupProtocol::Classic]);
+        assert_eq!(of(RequestedMode::Single), [GroupProtocol::Classic]);
     }
 
     #[test]
     fn every_topic_has_a_lane_on_its_handle() {
-        let multi = topology(&config(fairpoll_core::RequestedMode::Multi));
+        let multi = topology(&config(RequestedMode::Multi));
         for (index, lane) in multi.lanes.iter().enumerate() {
             assert_eq!((lane.handle, lane.topics.as_slice()), (index, &[index][..]));
             assert_eq!(multi.handles[index].topics, [index]);
         }
-        let single = topology(&config(fairpoll_core::RequestedMode::Single));
+        let single = topology(&config(RequestedMode::Single));
         assert_eq!(
             (single.handles[0].topics.as_slice(), single.lanes[0].topics.as_slice()),
             (&[0, 1, 2][..], &[0, 1, 2][..])
@@ -233,17 +233,17 @@ mod tests {
         };
         let some = |id: &str| Some(id.to_owned());
         assert_eq!(
-            ids(fairpoll_core::RequestedMode::Multi),
+            ids(RequestedMode::Multi),
             [some("host-7.a"), some("host-7.b"), some("host-7.c")]
         );
-        assert_eq!(ids(fairpoll_core::RequestedMode::Fair), [some("host-7")]);
-        assert_eq!(topology(&config(fairpoll_core::RequestedMode::Fair)).handles[0].instance_id, None);
+        assert_eq!(ids(RequestedMode::Fair), [some("host-7")]);
+        assert_eq!(topology(&config(RequestedMode::Fair)).handles[0].instance_id, None);
     }
 
     // shows: E15
     #[test]
     fn only_handles_of_one_group_give_way_to_one() {
-        use fairpoll_core::RequestedMode::{Fair, Multi, Single};
+        use RequestedMode::{Fair, Multi, Single};
         let cheaper = |config: &Config| topology(config).cheaper(config, ModeReason::Explicit);
         let of_one_group = config(Multi).group_instance_id("host-7");
         let fair = cheaper(&of_one_group).expect("one group");
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn own_groups_are_named_after_their_topics() {
-        let config = config(fairpoll_core::RequestedMode::Multi).group_strategy(GroupStrategy::Own);
+        let config = config(RequestedMode::Multi).group_strategy(GroupStrategy::Own);
         let groups: Vec<String> =
             topology(&config).handles.into_iter().map(|handle| handle.group_id).collect();
         assert_eq!(groups, ["group.a", "group.b", "group.c"]);
