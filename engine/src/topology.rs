@@ -232,10 +232,7 @@ mod tests {
             topology.handles.into_iter().map(|handle| handle.instance_id).collect::<Vec<_>>()
         };
         let some = |id: &str| Some(id.to_owned());
-        assert_eq!(
-            ids(RequestedMode::Multi),
-            [some("host-7.a"), some("host-7.b"), some("host-7.c")]
-        );
+        assert_eq!(ids(RequestedMode::Multi), [some("host-7.a"), some("host-7.b"), some("host-7.c")]);
         assert_eq!(ids(RequestedMode::Fair), [some("host-7")]);
         assert_eq!(topology(&config(RequestedMode::Fair)).handles[0].instance_id, None);
     }

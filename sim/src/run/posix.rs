@@ -110,6 +110,27 @@ pub(crate) fn signal_group(leader: i32, signal: i32) {
     unsafe { libc::kill(-leader, signal) };
 }
 
+/// How many file descriptors a process has open.
+pub(crate) fn open_descriptors(pid: i32) -> io::Result<u64> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+}
+
+/// Sets how many file descriptors a process may have open, and tells how many it might before. What it has
+/// open stays so.
+pub(crate) fn limit_descriptors(pid: i32, limit: u64) -> io::Result<u64> {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the old limit is valid for the call to fill; no new one is set.
+    if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let after = libc::rlimit { rlim_cur: limit.min(before.rlim_max), rlim_max: before.rlim_max };
+    // SAFETY: the new limit is valid for the call to read; the old one is not asked for.
+    if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &after, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(before.rlim_cur)
+}
+
 /// Columns of the terminal on standard output, if it is one.
 pub(crate) fn terminal_columns() -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
