@@ -171,7 +171,8 @@ pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
 pub(crate) const HANDLE_DEMAND: HandleDemand =
     HandleDemand { descriptors: 16, memory_bytes: HANDLE_BYTES, connections: 2 };
 
-/// What a client takes without any record: its threads' stacks and what librdkafka allocates.
+/// What a client takes without any record: its threads' stacks and what librdkafka allocates. Fifty of them grew
+/// RSS by 257 KiB each where no broker could be reached, and by 536 with one in the same process.
 const HANDLE_BYTES: u64 = 512 * 1024;
 
 fn resolve(config: &Config) -> Resolution {
@@ -461,6 +462,76 @@ mod tests {
                 }
             }
         }
+    }
+
+    // shows: E15
+    #[test]
+    fn multi_that_does_not_fit_starts_as_fair_in_the_same_group_and_protocol() {
+        // Three topics need six, whatever else the process has open.
+        let scarce = topics(3, RequestedMode::Multi).connection_limit(5);
+        let fair = plan(&scarce).expect("usable");
+        let Resolution { requested, actual, reason } = fair.resolution;
+        assert_eq!((requested, actual), (RequestedMode::Multi, Mode::Fair));
+        let said = reason.to_string();
+        assert!(
+            said.starts_with("multi does not fit this machine: it needs 6 connections, there are"),
+            "{said}"
+        );
+        let [only] = fair.handles.as_slice() else { panic!("{fair:?}") };
+        assert_eq!((only.group_id.as_str(), only.protocol), ("group", GroupProtocol::Consumer));
+        assert!(warnings(&scarce, &fair).is_empty());
+
+        let stays = scarce.degrade(false);
+        let multi = plan(&stays).expect("usable");
+        assert_eq!(multi.resolution.actual, Mode::Multi);
+        let [warning] = warnings(&stays, &multi).try_into().expect("one");
+        assert!(warning.ends_with("it runs all the same because degrade is false"), "{warning}");
+    }
+
+    // shows: E15
+    #[test]
+    fn groups_of_topics_are_not_given_up_for_a_shortage_and_the_remedy_is_told() {
+        let own = topics(3, RequestedMode::Multi).group_strategy(GroupStrategy::Own).connection_limit(5);
+        let error = plan(&own).expect_err("positions would be lost").to_string();
+        assert!(
+            error.contains("it needs 6 connections") && error.contains("fairpoll offsets migrate"),
+            "{error}"
+        );
+        assert_eq!(plan(&own.degrade(false)).expect("usable").handles.len(), 3);
+    }
+
+    // shows: E15
+    #[test]
+    fn memory_must_hold_what_is_said_or_else_the_least_with_which_several_handles_work() {
+        let fits = |config: &Config, mib: Option<u64>| {
+            let limits = MachineLimits { memory_bytes: mib.map(|mib| mib << 20), ..MachineLimits::default() };
+            let [asked, fits] = resolve_within(config, || limits);
+            assert_eq!(asked.actual, Mode::Multi);
+            fits.actual
+        };
+        let ten = topics(10, RequestedMode::Multi);
+        assert_eq!(fits(&ten, None), Mode::Multi);
+        // What it would fetch at most is far more: that gives way while it runs, should it come to it.
+        assert_eq!(fits(&ten, Some(64)), Mode::Multi);
+        assert_eq!(fits(&ten, Some(4)), Mode::Fair);
+        assert_eq!(fits(&ten.fetch_buffer_mib(100), Some(64)), Mode::Fair);
+        // Whoever has one handle does not ask.
+        let never = || -> MachineLimits { panic!("asked the machine") };
+        for mode in [RequestedMode::Fair, RequestedMode::Single, RequestedMode::Auto] {
+            resolve_within(&topics(10, mode), never);
+        }
+    }
+
+    #[test]
+    fn brokers_that_are_named_count_in_what_a_handle_needs() {
+        let one = topics(2, RequestedMode::Multi);
+        let three = one.clone().bootstrap_servers("a:1,b:1, c:1");
+        let [one, three] = [one, three].map(|config| {
+            let [asked, _] = resolve_within(&config, MachineLimits::default);
+            demand(&config, &Topology::new(&config, asked))
+        });
+        assert_eq!((one.descriptors, one.connections), (16, 2));
+        assert_eq!((three.descriptors, three.connections), (22, 4));
     }
 
     #[test]
