@@ -65,7 +65,7 @@ pub enum ConsumerEvent {
         used: u64,
         /// How much there was in all.
         limit: u64,
-        /// What may be fetched ahead now, MiB; `None`: as before the start of this consumer.
+        /// The budget of memory for what is fetched ahead from now on, MiB; `None`: there is none.
         fetch_buffer_mib: Option<u32>,
         /// Topic, partition and the first offset that was delivered and not marked as processed in time: from
         /// there on records come again.

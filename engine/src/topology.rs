@@ -102,15 +102,18 @@ impl Topology {
     }
 
     /// The same topics with one handle in the place of several, where these are in one group: its positions
-    /// are those of all. Lanes stay what they are, and so does the protocol.
+    /// are those of all. Lanes stay what they are, and so does the protocol. Static members do not leave their
+    /// group: what they owned would go to nobody until their sessions are over.
     pub(crate) fn cheaper(&self, config: &Config, reason: ModeReason) -> Option<Self> {
         let [first, others @ ..] = self.handles.as_slice() else { return None };
         let resolution = Resolution { actual: Mode::Fair, reason, ..self.resolution };
         let mut cheaper = Self::new(config, resolution);
         let [only] = cheaper.handles.as_mut_slice() else { return None };
         only.protocol = first.protocol;
-        let one_group = others.iter().chain([first]).all(|handle| handle.group_id == only.group_id);
-        (one_group && !others.is_empty()).then_some(cheaper)
+        let gives_way =
+            |handle: &HandlePlan| handle.group_id == only.group_id && handle.instance_id.is_none();
+        let all = others.iter().chain([first]).all(gives_way);
+        (all && !others.is_empty()).then_some(cheaper)
     }
 
     /// The same with every handle on the classic protocol, for brokers without KIP-848.
@@ -242,18 +245,17 @@ mod tests {
     fn only_handles_of_one_group_give_way_to_one() {
         use RequestedMode::{Fair, Multi, Single};
         let cheaper = |config: &Config| topology(config).cheaper(config, ModeReason::Explicit);
-        let of_one_group = config(Multi).group_instance_id("host-7");
+        let of_one_group = config(Multi);
         let fair = cheaper(&of_one_group).expect("one group");
         let [only] = fair.handles.as_slice() else { panic!("{fair:?}") };
         assert_eq!((only.group_id.as_str(), only.topics.as_slice()), ("group", &[0, 1, 2][..]));
-        // Whoever else is in the group goes on to speak it, and nobody has the name that it had as a member.
+        // Whoever else is in the group goes on to speak it.
         assert_eq!(only.protocol, GroupProtocol::Consumer);
-        let names: Vec<_> = topology(&of_one_group).handles.into_iter().map(|one| one.instance_id).collect();
-        assert!(!names.contains(&only.instance_id), "{names:?}");
         let lanes: Vec<_> = fair.lanes.iter().map(|lane| (lane.handle, lane.topics.as_slice())).collect();
         assert_eq!(lanes, [(0, &[0][..]), (0, &[1][..]), (0, &[2][..])]);
 
         assert!(cheaper(&config(Multi).group_strategy(GroupStrategy::Own)).is_none());
+        assert!(cheaper(&config(Multi).group_instance_id("host-7")).is_none());
         assert!(cheaper(&config(Fair)).is_none() && cheaper(&config(Single)).is_none());
         let fallen_back = topology(&of_one_group).without_kip848();
         let cheaper = fallen_back.cheaper(&of_one_group, ModeReason::Explicit).expect("one group");

@@ -153,7 +153,8 @@ impl Degrading {
         }
     }
 
-    /// Looks at the machine when it is time. Readings take microseconds.
+    /// Looks at the machine when it is time. What that takes grows with the descriptors that are open: less
+    /// than a millisecond for a thousand.
     fn look(&mut self, now: Instant, at: Timestamp) -> Option<Advice> {
         let source = self.source.as_ref()?;
         if now.duration_since(self.looked) < LOOK_EVERY {
@@ -322,6 +323,8 @@ impl Consumer {
         for index in assigned {
             self.partitions.get_mut(index).generation = None;
             self.offsets.revoked(index);
+            self.first_fetch.revoked(index);
+            self.refill.forget(index);
             self.forget_failure(index);
         }
     }
