@@ -346,9 +346,8 @@ impl Consumer {
     /// waits for nobody who ran dry: what is here is returned.
     fn take(&mut self, now: Instant, max_records: Option<u32>, last: bool) -> (BatchBuilder, Option<Wakeup>) {
         let at = self.timestamp(now);
-        let verdict = if self.degrading.is_under_way() {
-            Verdict::Hold(None)
-        } else if self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
+        let gives_way = self.degrading.is_under_way();
+        let verdict = if gives_way || self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
             Verdict::Hold(None)
         } else if last {
             Verdict::Return

@@ -262,6 +262,31 @@ async fn handles_with_groups_of_their_own_stay_and_only_fetch_less() {
     stopped(consumer).await;
 }
 
+/// It comes back under the name under which it left; see KIP-345.
+#[tokio::test]
+async fn a_static_member_fetches_less_under_its_own_name_and_keeps_its_handles() {
+    let mock = cluster(100);
+    for mode in [ModeRequest::Fair, ModeRequest::Multi] {
+        let group = format!("static-{mode}");
+        let member =
+            config(&mock, &group, mode).group_strategy(GroupStrategy::Kip848).group_instance_id("host-7");
+        let mut consumer = Consumer::start(member).expect("start");
+        let mut course = Course::default();
+        course.until(&mut consumer, |course, _| course.count() >= 100).await;
+        let before = runs(&consumer);
+        consumer.is_short_of(Resource::Descriptors, AT_ONCE);
+        course.until(&mut consumer, |course, _| course.count() >= 300).await;
+        assert!(course.degradations().is_empty());
+        consumer.is_short_of(Resource::MemoryBytes, AT_ONCE);
+        course
+            .until(&mut consumer, |course, _| course.count() == 600 && !course.degradations().is_empty())
+            .await;
+        course.is_exactly_once(100);
+        assert_eq!(runs(&consumer), before);
+        stopped(consumer).await;
+    }
+}
+
 // shows: E15
 #[tokio::test]
 async fn whoever_drops_polls_while_the_consumer_gives_way_loses_nothing() {
