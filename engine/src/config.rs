@@ -489,7 +489,7 @@ impl Config {
     /// At the start `multi` that would not fit runs as `fair`. While it runs, more than 90 % of a limit for
     /// 5 s make it stop delivering, commit, and start anew inside the same [`Consumer`](crate::Consumer): with
     /// half of what is fetched ahead where memory is short, then, and at once where it is something else, as
-    /// `fair` in the place of `multi`, if the group ids stay the same. No more than one step in a minute, and
+    /// `fair` in the place of `multi`, if the group ids stay the same and no member is static. No more than one step in a minute, and
     /// never back up: that takes a new start. [`ConsumerEvent::Degraded`](crate::ConsumerEvent::Degraded)
     /// and a line of the log say so.
     #[must_use]

@@ -190,10 +190,12 @@ impl Consumer {
     /// waits have bounds of their own: the first poll after an assignment waits for the first fetch of
     /// every newly assigned topic ([`Config::first_fetch_wait`]), and a poll that has records waits for
     /// topics that ran dry although their brokers hold more ([`Config::refill_wait`]). `single` knows
-    /// neither.
+    /// neither. While the consumer gives way to a shortage ([`Config::degrade`]) it returns nothing, and
+    /// earlier, so that what is in hand can be marked as processed.
     ///
     /// # Errors
-    /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
+    /// If the consumer was stopped, or librdkafka gave up every handle, or none can be opened any more after a
+    /// shortage. Whatever happens to single
     /// topics is reported in [`Batch::errors`].
     #[tracing::instrument(name = "fairpoll.get_many", level = "debug", skip_all)]
     pub async fn get_many(

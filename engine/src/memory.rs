@@ -265,6 +265,39 @@ mod tests {
         }
     }
 
+    // shows: E15
+    #[test]
+    fn halving_what_is_fetched_ahead_ends_at_the_smallest_budget() {
+        let half = |config: &Config| {
+            let topology = plan(config).expect("usable");
+            Budget::halved(config, &topology, |config| properties(config, &topology, 0))
+        };
+        for mode in MODES {
+            for said in [None, Some(100), Some(7)] {
+                let mut config = four_topics(mode);
+                config.fetch_buffer_mib = said;
+                let mut budgets: Vec<u32> = said.into_iter().collect();
+                while let Some(mib) = half(&config) {
+                    budgets.push(mib);
+                    // A budget that is refused would be a panic.
+                    config = config.with_budget(mib);
+                    assert!(plan(&config).is_ok(), "{mode} {mib}");
+                }
+                assert!(budgets.len() > 1, "{mode} {said:?}");
+                let pairs = budgets.windows(2).all(|pair| pair[1] < pair[0] && pair[1] >= pair[0] / 2);
+                assert!(pairs, "{mode} {budgets:?}");
+                let least = buffer(&config).minimum_bytes.div_ceil(1 << 20);
+                assert_eq!(budgets.last().copied().map(u64::from), Some(least), "{mode} {budgets:?}");
+            }
+        }
+        // Where every limit is said there is nothing to make smaller.
+        let said = [(QUEUED_RECORDS, "5000"), (QUEUED_KBYTES, "4000"), (PIECE_BYTES, "65536")];
+        let said = said
+            .into_iter()
+            .fold(four_topics(ModeRequest::Fair), |config, (name, value)| config.property(name, value));
+        assert_eq!(half(&said), None);
+    }
+
     #[test]
     fn a_budget_that_is_too_small_is_refused_with_one_that_is_not() {
         for mode in MODES {

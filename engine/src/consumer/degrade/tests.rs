@@ -1,10 +1,12 @@
 //! Giving way to a shortage that is said to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use fairpoll_core::mode::Resource;
 use fairpoll_core::pressure::{Ladder, Pace, Pressure, Reading};
+use futures_util::StreamExt;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use super::{Source, Stage, ladder};
@@ -466,6 +468,14 @@ async fn a_consumer_that_can_open_no_handle_says_so_and_tries_again() {
     };
     assert!(matches!(refused, PollError::NoHandle { .. }), "{refused}");
     assert!(refused.to_string().contains("no.such.property"), "{refused}");
+    // A stream goes on as well.
+    {
+        let mut batches = pin!(consumer.batches(None));
+        for _ in 0..2 {
+            let refused = batches.next().await;
+            assert!(matches!(refused, Some(Err(PollError::NoHandle { .. }))), "{refused:?}");
+        }
+    }
     // Whatever is asked meanwhile is answered.
     consumer.pause_topic("a").expect("known");
     consumer.resume_topic("a").expect("known");
