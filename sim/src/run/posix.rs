@@ -165,4 +165,27 @@ mod tests {
         let exit = reap(pid);
         assert_eq!((exit.code, exit.signal), (Some(7), None));
     }
+
+    #[test]
+    fn a_childs_limit_of_descriptors_is_set_and_given_back() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        tie_to_this_thread(&mut command);
+        #[expect(clippy::zombie_processes, reason = "reap() waits for it")]
+        let child = command.spawn().expect("sleep exists");
+        let pid = child.id().cast_signed();
+        assert!(open_descriptors(pid).expect("it runs") >= 1);
+        let before = limit_descriptors(pid, 17).expect("it is ours");
+        let soft = || {
+            let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+            let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+            line.split_whitespace().nth(3).expect("a limit").to_owned()
+        };
+        assert_eq!(soft(), "17");
+        assert_eq!(limit_descriptors(pid, before).expect("it is ours"), 17);
+        assert_ne!(soft(), "17");
+        signal_group(pid, libc::SIGKILL);
+        assert_eq!(reap(pid).signal, Some(libc::SIGKILL));
+        assert!(limit_descriptors(pid, 17).is_err(), "it is gone");
+    }
 }
