@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fairpoll_core::mode::Resource;
 use fairpoll_core::pressure::{Ladder, Pace, Pressure, Reading};
 use futures_util::StreamExt;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use super::{Source, Stage, ladder};
@@ -146,6 +147,8 @@ async fn everything_is_committed(mock: &Mock, group: &str) {
 // shows: E15
 #[tokio::test]
 async fn short_of_descriptors_the_handles_of_one_group_become_one_and_each_record_comes_once() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counts_here = metrics::set_default_local_recorder(&recorder);
     let mock = cluster(200);
     let mut consumer = Consumer::start(config(&mock, "descriptors", ModeRequest::Multi)).expect("start");
     let mut course = Course::default();
@@ -196,6 +199,10 @@ async fn short_of_descriptors_the_handles_of_one_group_become_one_and_each_recor
         assert_eq!(*offsets, (0..count).collect::<Vec<i64>>());
     }
     assert_eq!(consumer.status().degradations, 1);
+    let counted = recorder.handle().render();
+    let counted = counted.lines().find_map(|line| line.strip_prefix("fairpoll_degradations_total{"));
+    let labels = "group=\"descriptors\",resource=\"descriptors\",to=\"fair\"";
+    assert_eq!(counted, Some(&*format!("{labels}}} 1")));
     drop(held);
     stopped(consumer).await;
     everything_is_committed(&mock, "descriptors").await;
