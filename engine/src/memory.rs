@@ -89,11 +89,13 @@ impl Budget {
     }
 
     /// Half of the budget, MiB, or of what comes of the limits without one; never less than the smallest that
-    /// would be taken. `told` is what a handle is told for a configuration. `None`: no less is possible, or the
-    /// properties that the user named leave nothing to it.
+    /// would be taken. `most_mib` is what there is in all: half of more than that would give nothing back.
+    /// `told` is what a handle is told for a configuration. `None`: no less is possible, or the properties that
+    /// the user named leave nothing to it.
     pub(crate) fn halved(
         config: &Config,
         topology: &Topology,
+        most_mib: Option<u64>,
         told: impl Fn(&Config) -> Properties,
     ) -> Option<u32> {
         let holds = |config: &Config| {
@@ -103,6 +105,7 @@ impl Budget {
         let now = holds(config);
         let least = Self::demand(config, topology, PIECE_BYTES_DEFAULT).minimum_bytes().div_ceil(1 << 20);
         let said = config.fetch_buffer_mib.map_or(now >> 20, u64::from);
+        let said = most_mib.map_or(said, |most| said.min(most));
         let half = u32::try_from((said / 2).max(least)).ok()?;
         if config.fetch_buffer_mib.is_some_and(|mib| mib <= half) {
             return None;
@@ -226,6 +229,11 @@ mod tests {
         Config::new("localhost:9092", "group", ["a", "b", "c", "d"]).mode(mode)
     }
 
+    fn topics_of(count: usize) -> Config {
+        let names = (0..count).map(|number| format!("topic-{number}"));
+        Config::new("localhost:9092", "group", names).mode(ModeRequest::Fair)
+    }
+
     fn buffer(config: &Config) -> FetchBuffer {
         config.explain(None).expect("usable").fetch_buffer.expect("a budget")
     }
@@ -270,7 +278,7 @@ mod tests {
     fn halving_what_is_fetched_ahead_ends_at_the_smallest_budget() {
         let half = |config: &Config| {
             let topology = plan(config).expect("usable");
-            Budget::halved(config, &topology, |config| properties(config, &topology, 0))
+            Budget::halved(config, &topology, None, |config| properties(config, &topology, 0))
         };
         for mode in MODES {
             for said in [None, Some(100), Some(7)] {
@@ -290,6 +298,12 @@ mod tests {
                 assert_eq!(budgets.last().copied().map(u64::from), Some(least), "{mode} {budgets:?}");
             }
         }
+        // What could never be held is not halved first.
+        let many = topics_of(50);
+        let topology = plan(&many).expect("usable");
+        let within = |most| Budget::halved(&many, &topology, most, |config| properties(config, &topology, 0));
+        assert!(within(None).is_some_and(|mib| mib > 1000), "{:?}", within(None));
+        assert_eq!(within(Some(512)), Some(256));
         // Where every limit is said there is nothing to make smaller.
         let said = [(QUEUED_RECORDS, "5000"), (QUEUED_KBYTES, "4000"), (PIECE_BYTES, "65536")];
         let said = said

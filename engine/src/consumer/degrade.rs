@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use fairpoll_core::mode::Resource;
 use fairpoll_core::pressure::{Advice, Ladder, Pace, Pressure, Reading, Step};
 use fairpoll_core::{
     FirstFetch, LaneIndex, Mode, ModeReason, PartitionIndex, PollMachine, Refill, Timestamp,
@@ -75,6 +76,8 @@ pub(super) struct Degrading {
     /// `None`: it never does.
     source: Option<Source>,
     pressure: Pressure,
+    /// The limit of memory at the start, MiB: what could never be held need not be halved.
+    memory_mib: Option<u64>,
     looked: Instant,
     under_way: Option<Switch>,
     /// Steps that were taken.
@@ -128,8 +131,11 @@ enum Progress {
 impl Degrading {
     pub(super) fn new(config: &Config, topology: &Topology) -> Self {
         let source = config.degrade.then(|| Source::Machine(Machine::new(config.connection_limit)));
-        let pressure = Pressure::new(Pace::DEFAULT, ladder(config, topology));
-        Self { source, pressure, looked: Instant::now(), under_way: None, steps: 0 }
+        let readings = source.as_ref().map(Source::readings).unwrap_or_default();
+        let memory = readings.iter().find(|reading| reading.resource == Resource::MemoryBytes);
+        let memory_mib = memory.map(|reading| reading.limit >> 20);
+        let pressure = Pressure::new(Pace::DEFAULT, ladder(config, topology, memory_mib));
+        Self { source, pressure, memory_mib, looked: Instant::now(), under_way: None, steps: 0 }
     }
 
     /// Whether a step is being taken: nothing is delivered then.
@@ -166,18 +172,18 @@ impl Degrading {
 }
 
 /// What a consumer has to give up.
-fn ladder(config: &Config, topology: &Topology) -> Ladder {
+fn ladder(config: &Config, topology: &Topology, memory_mib: Option<u64>) -> Ladder {
     let mut smaller = config.clone();
     let mut smaller_limits = 0;
-    while let Some(mib) = halved(&smaller, topology) {
+    while let Some(mib) = halved(&smaller, topology, memory_mib) {
         smaller = smaller.with_budget(mib);
         smaller_limits += 1;
     }
     Ladder { smaller_limits, cheaper_mode: topology.cheaper(config, topology.resolution.reason).is_some() }
 }
 
-fn halved(config: &Config, topology: &Topology) -> Option<u32> {
-    Budget::halved(config, topology, |config| properties(config, topology, 0))
+fn halved(config: &Config, topology: &Topology, memory_mib: Option<u64>) -> Option<u32> {
+    Budget::halved(config, topology, memory_mib, |config| properties(config, topology, 0))
 }
 
 impl Consumer {
@@ -217,7 +223,7 @@ impl Consumer {
         let from = Build { fetch_buffer_mib: self.config.fetch_buffer_mib, topology: self.topology.clone() };
         let to = match step {
             Step::Nothing => None,
-            Step::SmallerLimits => halved(&self.config, &self.topology)
+            Step::SmallerLimits => halved(&self.config, &self.topology, self.degrading.memory_mib)
                 .map(|mib| Build { fetch_buffer_mib: Some(mib), ..from.clone() }),
             Step::CheaperMode => {
                 let reason = ModeReason::RanShort { resource, used, limit };

@@ -49,7 +49,7 @@ const AT_ONCE: Pace =
 impl Consumer {
     /// From now on so much is in use.
     fn is_short_of(&mut self, resource: Resource, pace: Pace) {
-        let ladder = ladder(&self.config, &self.topology);
+        let ladder = ladder(&self.config, &self.topology, self.degrading.memory_mib);
         self.degrading.pressure = Pressure::new(pace, ladder);
         self.degrading.source = Some(Source::Said(vec![Reading { resource, used: 95, limit: 100 }]));
         self.degrading.looked -= super::LOOK_EVERY;
