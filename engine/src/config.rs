@@ -64,6 +64,8 @@ pub struct Config {
     pub(crate) status_log_interval: Duration,
     pub(crate) fetch_buffer_mib: Option<u32>,
     pub(crate) fetch_buffer_partitions: u32,
+    pub(crate) degrade: bool,
+    pub(crate) connection_limit: Option<u32>,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) origins: Origins,
     /// What was said in a file and has no effect.
@@ -90,6 +92,8 @@ impl fmt::Debug for Config {
             status_log_interval,
             fetch_buffer_mib,
             fetch_buffer_partitions,
+            degrade,
+            connection_limit,
             properties,
             origins: _,
             ignored: _,
@@ -111,6 +115,8 @@ impl fmt::Debug for Config {
             .field("status_log_interval", status_log_interval)
             .field("fetch_buffer_mib", fetch_buffer_mib)
             .field("fetch_buffer_partitions", fetch_buffer_partitions)
+            .field("degrade", degrade)
+            .field("connection_limit", connection_limit)
             .field("properties", &mask_properties(properties))
             .finish()
     }
@@ -287,6 +293,8 @@ impl Config {
             status_log_interval: STATUS_LOG_INTERVAL,
             fetch_buffer_mib: None,
             fetch_buffer_partitions: BUFFERED_PARTITIONS,
+            degrade: true,
+            connection_limit: None,
             properties: BTreeMap::new(),
             origins: Origins::default(),
             ignored: Vec::new(),
@@ -492,6 +500,29 @@ impl Config {
         self.noted("fetch_buffer_partitions")
     }
 
+    /// Whether the consumer gives way when resources run short: descriptors (`RLIMIT_NOFILE`), memory (its
+    /// cgroup's), or connections ([`Self::connection_limit`]). Default `true`.
+    ///
+    /// At the start `multi` that would not fit runs as `fair`. While it runs, more than 90 % of a limit for
+    /// 5 s make it stop delivering, commit, and start anew inside the same [`Consumer`](crate::Consumer): with
+    /// half of what is fetched ahead where memory is short, then, and at once where it is something else, as
+    /// `fair` in the place of `multi`, if the group ids stay the same and no member is static. No more than one step in a minute, and
+    /// never back up: that takes a new start. [`ConsumerEvent::Degraded`](crate::ConsumerEvent::Degraded)
+    /// and a line of the log say so.
+    #[must_use]
+    pub fn degrade(mut self, gives_way: bool) -> Self {
+        self.degrade = gives_way;
+        self.noted("degrade")
+    }
+
+    /// How many sockets this process may have open, as far as [`Self::degrade`] is concerned: those of the
+    /// whole process, whoever opened them. At least 1. Default: no limit.
+    #[must_use]
+    pub fn connection_limit(mut self, sockets: u32) -> Self {
+        self.connection_limit = Some(sockets);
+        self.noted("connection_limit")
+    }
+
     /// A librdkafka property. Those that would break the engine's promises are refused at start.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -558,6 +589,9 @@ impl Config {
         if self.fetch_buffer_partitions == 0 {
             return invalid("fetch_buffer_partitions is 0: a topic has at least one".to_owned());
         }
+        if self.connection_limit == Some(0) {
+            return invalid("connection_limit is 0: no broker could be reached".to_owned());
+        }
         if let Quota::LagProportional { min, max } = self.quota {
             // Quotas differ only where every topic has one.
             let base = self.base_quota(u32::try_from(self.topics.len()).unwrap_or(u32::MAX)).get();
@@ -574,6 +608,12 @@ impl Config {
             Some(what) => invalid(what),
             None => Ok(()),
         }
+    }
+
+    /// With another budget of memory, which nobody said.
+    pub(crate) fn with_budget(mut self, mib: u32) -> Self {
+        self.fetch_buffer_mib = Some(mib);
+        self
     }
 
     /// The quota of a lane of weight 1, where there are so many lanes.

@@ -8,6 +8,7 @@ mod adapt;
 pub(crate) mod build;
 mod commit;
 mod complete;
+mod degrade;
 mod exact_lag;
 mod flow;
 mod join;
@@ -94,11 +95,14 @@ pub struct Consumer {
     wake: Arc<Wake>,
     gone: Arc<Wake>,
     epoch: Instant,
+    /// When the handles were created: at the start, or when the consumer gave way.
+    opened: Instant,
     join_wait: join::JoinWait,
     meters: Meters,
     last_tick: Instant,
     status_log: status_log::StatusLog,
     stopping: stop::Stopping,
+    degrading: degrade::Degrading,
 }
 
 /// One librdkafka client and where it stands.
@@ -192,10 +196,12 @@ impl Consumer {
     /// waits have bounds of their own: the first poll after an assignment waits for the first fetch of
     /// every newly assigned topic ([`Config::first_fetch_wait`]), and a poll that has records waits for
     /// topics that ran dry although their brokers hold more ([`Config::refill_wait`]). `single` knows
-    /// neither.
+    /// neither. While the consumer gives way to a shortage ([`Config::degrade`]) it returns nothing, and
+    /// earlier, so that what is in hand can be marked as processed.
     ///
     /// # Errors
-    /// If the consumer was stopped, or librdkafka gave up every handle. Whatever happens to single
+    /// If the consumer was stopped, or librdkafka gave up every handle, or none can be opened any more after a
+    /// shortage. Whatever happens to single
     /// topics is reported in [`Batch::errors`].
     pub async fn get_many(
         &mut self,
@@ -212,11 +218,13 @@ impl Consumer {
         if self.stopping.begun {
             return Err(PollError::Stopped);
         }
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
+        let deadline = began + timeout;
         loop {
             let now = Instant::now();
             self.serve(now)?;
-            let last = now >= deadline;
+            self.give_way(now)?;
+            let last = now >= deadline || self.asks_the_application(began, now);
             let (batch, hold) = self.take(now, max_records, last);
             if !batch.is_empty() || last {
                 self.refill.over();
@@ -251,6 +259,9 @@ impl Consumer {
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);
         }
+        if let Some(at) = self.degrading.next_wake(now) {
+            next = next.min(at);
+        }
         // A time in the past would spin.
         next.max(now + Duration::from_micros(100))
     }
@@ -258,7 +269,7 @@ impl Consumer {
     /// Until when a poll waits for handles that have not joined; `None`: it does not.
     fn waits_for_joins(&mut self, now: Instant) -> Option<Instant> {
         let all = self.joined();
-        self.join_wait.until(now, all, self.epoch + self.config.join_wait)
+        self.join_wait.until(now, all, self.opened + self.config.join_wait)
     }
 
     /// Whether every handle had its first assignment.
@@ -300,7 +311,8 @@ impl Consumer {
         self.retry_commits(now);
         self.serve_quarantine(now);
         self.adapt_quotas(now);
-        if let Some(fatal) = self.all_handles_failed() {
+        // Handles that are about to be replaced may fail.
+        if let Some(fatal) = self.all_handles_failed().filter(|_| !self.degrading.is_under_way()) {
             return Err(fatal);
         }
         Ok(())
@@ -352,7 +364,8 @@ impl Consumer {
     /// waits for nobody who ran dry: what is here is returned.
     fn take(&mut self, now: Instant, max_records: Option<u32>, last: bool) -> (BatchBuilder, Option<Wakeup>) {
         let at = self.timestamp(now);
-        let verdict = if self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
+        let gives_way = self.degrading.is_under_way();
+        let verdict = if gives_way || self.waits_for_joins(now).is_some() || self.waits_for_first_fetch(at) {
             Verdict::Hold(None)
         } else if last {
             Verdict::Return
@@ -368,6 +381,9 @@ impl Consumer {
     /// Takes from the lanes, whoever else may be worth waiting for.
     fn collect(&mut self, at: Timestamp, max_records: Option<u32>) -> BatchBuilder {
         let mut batch = BatchBuilder::with_errors(std::mem::take(&mut self.errors));
+        if self.degrading.is_under_way() {
+            return batch;
+        }
         // After the look at first fetches: what was seen there must be taken now.
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.take_wake() {

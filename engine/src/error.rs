@@ -27,6 +27,13 @@ pub enum PollError {
     /// The consumer was stopped.
     #[error("the consumer is stopped")]
     Stopped,
+    /// Resources ran short, and the consumer could open neither smaller handles nor the ones it had. What was
+    /// processed is committed. The next poll tries again.
+    #[error("resources ran short, and no Kafka handle can be opened: {what}")]
+    NoHandle {
+        /// Why, for both.
+        what: String,
+    },
     /// librdkafka gave a handle up; the consumer must be started anew.
     #[error("the Kafka handle for {topics} failed for good: {what}")]
     Fatal {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use fairpoll_core::Mode;
+use fairpoll_core::mode::Resource;
+
 /// Something that happened since the last look at [`Consumer::take_events`](crate::Consumer::take_events).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,6 +76,25 @@ pub enum ConsumerEvent {
         refusals: u64,
         /// How long it was refused.
         after: Duration,
+    },
+    /// Resources ran short, and the consumer started anew inside with less; see
+    /// [`Config::degrade`](crate::Config::degrade).
+    Degraded {
+        /// The mode before.
+        from: Mode,
+        /// The mode now: the same where only less is fetched ahead.
+        to: Mode,
+        /// What was short.
+        resource: Resource,
+        /// How much of it was in use.
+        used: u64,
+        /// How much there was in all.
+        limit: u64,
+        /// The budget of memory for what is fetched ahead from now on, MiB; `None`: there is none.
+        fetch_buffer_mib: Option<u32>,
+        /// Topic, partition and the first offset that was delivered and not marked as processed in time: from
+        /// there on records come again.
+        unprocessed: Vec<(String, i32, i64)>,
     },
     /// The broker's answer to a commit.
     CommitResult {

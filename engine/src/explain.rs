@@ -160,6 +160,11 @@ impl Config {
             value("status_log_interval_ms", ms(self.status_log_interval)),
             value("fetch_buffer_mib", self.fetch_buffer_mib.map_or_else(absent, |mib| mib.to_string())),
             value("fetch_buffer_partitions", self.fetch_buffer_partitions.to_string()),
+            value("degrade", self.degrade.to_string()),
+            value(
+                "connection_limit",
+                self.connection_limit.map_or_else(absent, |sockets| sockets.to_string()),
+            ),
         ]
     }
 

@@ -48,6 +48,7 @@
 #![warn(missing_docs)]
 
 mod batch;
+mod cgroup;
 mod config;
 mod consumer;
 mod cost;
@@ -57,6 +58,7 @@ mod explain;
 mod ffi;
 #[cfg(feature = "files")]
 pub mod files;
+mod machine;
 mod memory;
 pub mod metrics;
 pub mod migration;
@@ -78,6 +80,7 @@ pub use cost::Cost;
 pub use error::{LagError, PollError, SeekError, StartError, UnknownTopic};
 pub use event::ConsumerEvent;
 pub use explain::{Explanation, HandleExplanation, Setting, TopicShare};
+pub use fairpoll_core::mode::Resource;
 pub use fairpoll_core::{
     Committed, Lag, LagUnknown, Mode, ModeReason, PartitionLag, Resolution, Sample, Timestamp,
 };

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use fairpoll_core::memory::QUEUED_KBYTES_MAX;
 use fairpoll_core::{FetchDemand, FetchLimits};
 
 use crate::config::properties::Properties;
@@ -40,6 +41,11 @@ const PIECE_BYTES_DEFAULT: u64 = 1 << 20;
 /// librdkafka's default of [`MESSAGE_BYTES`]; it takes no [`ANSWER_BYTES`] below that property.
 const MESSAGE_BYTES_DEFAULT: u64 = 1_000_000;
 
+/// Its other defaults.
+const QUEUED_RECORDS_DEFAULT: u64 = 100_000;
+const ANSWER_BYTES_DEFAULT: u64 = 50 << 20;
+const BACKOFF_MS_DEFAULT: u64 = 1_000;
+
 /// librdkafka wants so many bytes of [`RECEIVE_BYTES`] beyond [`ANSWER_BYTES`].
 const FRAMING_BYTES: u64 = 512;
 
@@ -54,13 +60,17 @@ impl Budget {
     /// `piece_bytes_max` is what would be fetched of a partition without a budget.
     fn new(config: &Config, topology: &Topology, piece_bytes_max: u64) -> Option<Self> {
         let bytes = u64::from(config.fetch_buffer_mib?) << 20;
+        Some(Self { bytes, demand: Self::demand(config, topology, piece_bytes_max) })
+    }
+
+    fn demand(config: &Config, topology: &Topology, piece_bytes_max: u64) -> FetchDemand {
         let count = |number: usize| {
             let number = u32::try_from(number).expect("validate refuses more topics than Kafka has");
             NonZeroU32::new(number).expect("validate refuses a consumer of no topic")
         };
         let largest = topology.shares.iter().map(|share| share.quantum()).max().unwrap_or(1);
         let largest = config.quota_limits().map_or(largest, |limits| limits.max.get().max(largest));
-        let demand = FetchDemand {
+        FetchDemand {
             handles: count(topology.handles.len()),
             lanes: count(topology.lanes.len()),
             topics: count(config.topics.len()),
@@ -68,8 +78,39 @@ impl Budget {
                 .expect("validate refuses 0"),
             quota: NonZeroU32::new(largest).unwrap_or(NonZeroU32::MIN),
             piece_bytes_max,
+        }
+    }
+
+    /// What the consumer holds at least, bytes: what is said, or, where nothing is, the smallest queues and
+    /// pieces that it could work with.
+    pub(crate) fn least_bytes(config: &Config, topology: &Topology) -> u64 {
+        let least = || Self::demand(config, topology, PIECE_BYTES_DEFAULT).minimum_bytes();
+        config.fetch_buffer_mib.map_or_else(least, |mib| u64::from(mib) << 20)
+    }
+
+    /// Half of the budget, MiB, or of what comes of the limits without one; never less than the smallest that
+    /// would be taken. `most_mib` is what there is in all: half of more than that would give nothing back.
+    /// `told` is what a handle is told for a configuration. `None`: no less is possible, or the properties that
+    /// the user named leave nothing to it.
+    pub(crate) fn halved(
+        config: &Config,
+        topology: &Topology,
+        most_mib: Option<u64>,
+        told: impl Fn(&Config) -> Properties,
+    ) -> Option<u32> {
+        let holds = |config: &Config| {
+            let demand = Self::demand(config, topology, PIECE_BYTES_DEFAULT);
+            demand.memory_bytes(&limits_of(&told(config)))
         };
-        Some(Self { bytes, demand })
+        let now = holds(config);
+        let least = Self::demand(config, topology, PIECE_BYTES_DEFAULT).minimum_bytes().div_ceil(1 << 20);
+        let said = config.fetch_buffer_mib.map_or(now >> 20, u64::from);
+        let said = most_mib.map_or(said, |most| said.min(most));
+        let half = u32::try_from((said / 2).max(least)).ok()?;
+        if config.fetch_buffer_mib.is_some_and(|mib| mib <= half) {
+            return None;
+        }
+        (holds(&config.clone().with_budget(half)) < now).then_some(half)
     }
 
     /// # Errors
@@ -117,14 +158,7 @@ impl FetchBuffer {
     /// What comes of the budget, if there is one, where a handle is told this.
     pub(crate) fn of(config: &Config, topology: &Topology, told: &Properties) -> Option<Self> {
         let Budget { bytes, demand } = Budget::new(config, topology, PIECE_BYTES_DEFAULT)?;
-        let said = |name| number(told, name).unwrap_or(u64::from(u32::MAX));
-        let limits = FetchLimits {
-            queued_records: said(QUEUED_RECORDS),
-            queued_kbytes: said(QUEUED_KBYTES),
-            piece_bytes: said(PIECE_BYTES),
-            answer_bytes: said(ANSWER_BYTES),
-            backoff_ms: said(BACKOFF_MS),
-        };
+        let limits = limits_of(told);
         Some(Self {
             budget_bytes: bytes,
             minimum_bytes: demand.minimum_bytes(),
@@ -166,6 +200,18 @@ pub(crate) fn beyond_the_budget(config: &Config, assigned: impl Iterator<Item = 
     })
 }
 
+/// What a handle is told, with librdkafka's defaults where it is told nothing.
+fn limits_of(told: &Properties) -> FetchLimits {
+    let or = |name, default| number(told, name).unwrap_or(default);
+    FetchLimits {
+        queued_records: or(QUEUED_RECORDS, QUEUED_RECORDS_DEFAULT),
+        queued_kbytes: or(QUEUED_KBYTES, QUEUED_KBYTES_MAX),
+        piece_bytes: or(PIECE_BYTES, PIECE_BYTES_DEFAULT),
+        answer_bytes: or(ANSWER_BYTES, ANSWER_BYTES_DEFAULT),
+        backoff_ms: or(BACKOFF_MS, BACKOFF_MS_DEFAULT),
+    }
+}
+
 /// A property as a number, under whichever of its names.
 fn number(properties: &Properties, name: &str) -> Option<u64> {
     properties.number(name).map(u64::from)
@@ -181,6 +227,11 @@ mod tests {
 
     fn four_topics(mode: ModeRequest) -> Config {
         Config::new("localhost:9092", "group", ["a", "b", "c", "d"]).mode(mode)
+    }
+
+    fn topics_of(count: usize) -> Config {
+        let names = (0..count).map(|number| format!("topic-{number}"));
+        Config::new("localhost:9092", "group", names).mode(ModeRequest::Fair)
     }
 
     fn buffer(config: &Config) -> FetchBuffer {
@@ -220,6 +271,45 @@ mod tests {
             assert!(!told.contains(QUEUED_KBYTES), "{mode}");
             assert_eq!(config.explain(None).expect("usable").fetch_buffer, None, "{mode}");
         }
+    }
+
+    // shows: E15
+    #[test]
+    fn halving_what_is_fetched_ahead_ends_at_the_smallest_budget() {
+        let half = |config: &Config| {
+            let topology = plan(config).expect("usable");
+            Budget::halved(config, &topology, None, |config| properties(config, &topology, 0))
+        };
+        for mode in MODES {
+            for said in [None, Some(100), Some(7)] {
+                let mut config = four_topics(mode);
+                config.fetch_buffer_mib = said;
+                let mut budgets: Vec<u32> = said.into_iter().collect();
+                while let Some(mib) = half(&config) {
+                    budgets.push(mib);
+                    // A budget that is refused would be a panic.
+                    config = config.with_budget(mib);
+                    assert!(plan(&config).is_ok(), "{mode} {mib}");
+                }
+                assert!(budgets.len() > 1, "{mode} {said:?}");
+                let pairs = budgets.windows(2).all(|pair| pair[1] < pair[0] && pair[1] >= pair[0] / 2);
+                assert!(pairs, "{mode} {budgets:?}");
+                let least = buffer(&config).minimum_bytes.div_ceil(1 << 20);
+                assert_eq!(budgets.last().copied().map(u64::from), Some(least), "{mode} {budgets:?}");
+            }
+        }
+        // What could never be held is not halved first.
+        let many = topics_of(50);
+        let topology = plan(&many).expect("usable");
+        let within = |most| Budget::halved(&many, &topology, most, |config| properties(config, &topology, 0));
+        assert!(within(None).is_some_and(|mib| mib > 1000), "{:?}", within(None));
+        assert_eq!(within(Some(512)), Some(256));
+        // Where every limit is said there is nothing to make smaller.
+        let said = [(QUEUED_RECORDS, "5000"), (QUEUED_KBYTES, "4000"), (PIECE_BYTES, "65536")];
+        let said = said
+            .into_iter()
+            .fold(four_topics(ModeRequest::Fair), |config, (name, value)| config.property(name, value));
+        assert_eq!(half(&said), None);
     }
 
     #[test]

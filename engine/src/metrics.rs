@@ -18,6 +18,7 @@
 //! | [`ASSIGNED`] | gauge, partitions | | partitions owned now |
 //! | [`OUTSTANDING`] | gauge, batches | | batches alive: each keeps its handle |
 //! | [`REBALANCES`] | counter | `kind`: `assigned`, `revoked`, `lost` | rebalance callbacks |
+//! | [`DEGRADATIONS`] | counter | `resource`, `to` | steps in which the consumer gave way to a shortage; `to` is the mode it runs in since |
 //! | [`COMMITS`] | counter | `outcome`: `ok`, `partial`, `failed` | commits answered; `partial`: some partitions were refused, the others are committed |
 //! | [`COMMIT_SECONDS`] | histogram, seconds | | from sending a commit to its answer |
 //!
@@ -33,6 +34,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fairpoll_core::Mode;
+use fairpoll_core::mode::Resource;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 /// Polls that returned.
@@ -57,6 +60,8 @@ pub const ASSIGNED: &str = "fairpoll_assigned_partitions";
 pub const OUTSTANDING: &str = "fairpoll_outstanding_batches";
 /// Rebalance callbacks.
 pub const REBALANCES: &str = "fairpoll_rebalances_total";
+/// Steps in which a consumer gave way to a shortage.
+pub const DEGRADATIONS: &str = "fairpoll_degradations_total";
 /// Commits answered.
 pub const COMMITS: &str = "fairpoll_commits_total";
 /// How long commits take.
@@ -152,6 +157,12 @@ impl Meters {
         counter!(REBALANCES, "group" => self.group.to_string(), "kind" => kind.name()).increment(1);
     }
 
+    pub(crate) fn degraded(&self, resource: Resource, to: Mode) {
+        let (resource, to) = (resource.name(), to.to_string());
+        counter!(DEGRADATIONS, "group" => self.group.to_string(), "resource" => resource, "to" => to)
+            .increment(1);
+    }
+
     pub(crate) fn committed(&self, sent: Instant, now: Instant, extent: Extent) {
         let outcome = match extent {
             Extent::All => &self.commits_ok,
@@ -182,6 +193,7 @@ fn describe() {
     gauge!(ASSIGNED, Unit::Count, "partitions owned now");
     gauge!(OUTSTANDING, Unit::Count, "batches alive");
     counter!(REBALANCES, Unit::Count, "rebalance callbacks");
+    counter!(DEGRADATIONS, Unit::Count, "steps in which the consumer gave way to a shortage");
     counter!(COMMITS, Unit::Count, "commits answered");
     histogram!(COMMIT_SECONDS, Unit::Seconds, "from sending a commit to its answer");
 }

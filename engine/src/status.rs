@@ -23,6 +23,8 @@ pub struct Status {
     pub joining_handles: usize,
     /// Batches that are alive.
     pub outstanding_batches: usize,
+    /// How often the consumer gave way to a shortage while it ran.
+    pub degradations: u32,
     /// Records that came past their topic's queue. They were delivered all the same; more than
     /// none means that the forwarding of queues is broken.
     pub strays: u64,

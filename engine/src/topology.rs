@@ -5,7 +5,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use fairpoll_core::{LaneConfig, Resolution, topology};
+use fairpoll_core::{LaneConfig, Mode, ModeReason, RequestedMode, Resolution, topology};
 
 use crate::config::{Config, GroupStrategy, TopicConfig};
 
@@ -73,7 +73,11 @@ impl Topology {
             let handle = plan.handle_of_lane(lane).0 as usize;
             // Topics come in order, so a handle or lane that is not there yet is the next one.
             if handle == handles.len() {
-                handles.push(if alone { handle_of_topic(config, topic) } else { one_handle(config) });
+                handles.push(if alone {
+                    handle_of_topic(config, topic)
+                } else {
+                    one_handle(config, resolution)
+                });
             }
             if lane.position() == lanes.len() {
                 lanes.push(LanePlan { handle, topics: Vec::new() });
@@ -96,10 +100,31 @@ impl Topology {
         u32::try_from(self.lanes.len()).expect("there are no more lanes than topics")
     }
 
+    /// The lane of the topic at this position of the configuration.
+    pub(crate) fn lane_of(&self, topic: usize) -> usize {
+        let lane = self.lanes.iter().position(|lane| lane.topics.contains(&topic));
+        lane.expect("every topic has a lane")
+    }
+
     /// Whether a poll waits for lanes whose records are on their way. With one lane there is nobody
     /// to be ahead of: `single` stays to the letter what one consumer does.
     pub(crate) fn waits_for_others(&self) -> bool {
         self.lanes.len() > 1
+    }
+
+    /// The same topics with one handle in the place of several, where these are in one group: its positions
+    /// are those of all. Lanes stay what they are, and so does the protocol. Static members do not leave their
+    /// group: what they owned would go to nobody until their sessions are over.
+    pub(crate) fn cheaper(&self, config: &Config, reason: ModeReason) -> Option<Self> {
+        let [first, others @ ..] = self.handles.as_slice() else { return None };
+        let resolution = Resolution { actual: Mode::Fair, reason, ..self.resolution };
+        let mut cheaper = Self::new(config, resolution);
+        let [only] = cheaper.handles.as_mut_slice() else { return None };
+        only.protocol = first.protocol;
+        let gives_way =
+            |handle: &HandlePlan| handle.group_id == only.group_id && handle.instance_id.is_none();
+        let all = others.iter().chain([first]).all(gives_way);
+        (all && !others.is_empty()).then_some(cheaper)
     }
 
     /// The same with every handle on the classic protocol, for brokers without KIP-848.
@@ -114,8 +139,12 @@ impl Topology {
 }
 
 /// The one client of all topics.
-fn one_handle(config: &Config) -> HandlePlan {
-    let strategy = config.group_strategy.unwrap_or(GroupStrategy::Classic);
+fn one_handle(config: &Config, resolution: Resolution) -> HandlePlan {
+    // Where it stands in for several, other instances of the program may have those: the members of a group
+    // speak one protocol.
+    let stands_in = resolution.requested == RequestedMode::Multi && resolution.actual == Mode::Fair;
+    let default = if stands_in { GroupStrategy::Kip848 } else { GroupStrategy::Classic };
+    let strategy = config.group_strategy.unwrap_or(default);
     let group_id = match (strategy, config.topics.as_slice()) {
         (GroupStrategy::Own, [only]) => own_group_id(&config.group_id, &only.name),
         // `start` refuses own groups of several topics here: one handle cannot be in several.
@@ -179,7 +208,7 @@ mod tests {
         Topology::new(config, resolution)
     }
 
-    fn config(mode: fairpoll_core::RequestedMode) -> Config {
+    fn config(mode: RequestedMode) -> Config {
         Config::new("localhost:9092", "group", ["a", "b", "c"]).mode(mode)
     }
 
@@ -191,19 +220,19 @@ mod tests {
             let topology = topology(&config(mode));
             topology.handles.iter().map(|handle| handle.protocol).collect::<Vec<_>>()
         };
-        assert_eq!(of(fairpoll_core::RequestedMode::Multi), [GroupProtocol::Consumer; 3]);
-        assert_eq!(of(fairpoll_core::RequestedMode::Fair), [GroupProtocol::Classic]);
-        assert_eq!(of(fairpoll_core::RequestedMode::Single), [GroupProtocol::Classic]);
+        assert_eq!(of(RequestedMode::Multi), [GroupProtocol::Consumer; 3]);
+        assert_eq!(of(RequestedMode::Fair), [GroupProtocol::Classic]);
+        assert_eq!(of(RequestedMode::Single), [GroupProtocol::Classic]);
     }
 
     #[test]
     fn every_topic_has_a_lane_on_its_handle() {
-        let multi = topology(&config(fairpoll_core::RequestedMode::Multi));
+        let multi = topology(&config(RequestedMode::Multi));
         for (index, lane) in multi.lanes.iter().enumerate() {
             assert_eq!((lane.handle, lane.topics.as_slice()), (index, &[index][..]));
             assert_eq!(multi.handles[index].topics, [index]);
         }
-        let single = topology(&config(fairpoll_core::RequestedMode::Single));
+        let single = topology(&config(RequestedMode::Single));
         assert_eq!(
             (single.handles[0].topics.as_slice(), single.lanes[0].topics.as_slice()),
             (&[0, 1, 2][..], &[0, 1, 2][..])
@@ -217,17 +246,36 @@ mod tests {
             topology.handles.into_iter().map(|handle| handle.instance_id).collect::<Vec<_>>()
         };
         let some = |id: &str| Some(id.to_owned());
-        assert_eq!(
-            ids(fairpoll_core::RequestedMode::Multi),
-            [some("host-7.a"), some("host-7.b"), some("host-7.c")]
-        );
-        assert_eq!(ids(fairpoll_core::RequestedMode::Fair), [some("host-7")]);
-        assert_eq!(topology(&config(fairpoll_core::RequestedMode::Fair)).handles[0].instance_id, None);
+        assert_eq!(ids(RequestedMode::Multi), [some("host-7.a"), some("host-7.b"), some("host-7.c")]);
+        assert_eq!(ids(RequestedMode::Fair), [some("host-7")]);
+        assert_eq!(topology(&config(RequestedMode::Fair)).handles[0].instance_id, None);
+    }
+
+    // shows: E15
+    #[test]
+    fn only_handles_of_one_group_give_way_to_one() {
+        use RequestedMode::{Fair, Multi, Single};
+        let cheaper = |config: &Config| topology(config).cheaper(config, ModeReason::Explicit);
+        let of_one_group = config(Multi);
+        let fair = cheaper(&of_one_group).expect("one group");
+        let [only] = fair.handles.as_slice() else { panic!("{fair:?}") };
+        assert_eq!((only.group_id.as_str(), only.topics.as_slice()), ("group", &[0, 1, 2][..]));
+        // Whoever else is in the group goes on to speak it.
+        assert_eq!(only.protocol, GroupProtocol::Consumer);
+        let lanes: Vec<_> = fair.lanes.iter().map(|lane| (lane.handle, lane.topics.as_slice())).collect();
+        assert_eq!(lanes, [(0, &[0][..]), (0, &[1][..]), (0, &[2][..])]);
+
+        assert!(cheaper(&config(Multi).group_strategy(GroupStrategy::Own)).is_none());
+        assert!(cheaper(&config(Multi).group_instance_id("host-7")).is_none());
+        assert!(cheaper(&config(Fair)).is_none() && cheaper(&config(Single)).is_none());
+        let fallen_back = topology(&of_one_group).without_kip848();
+        let cheaper = fallen_back.cheaper(&of_one_group, ModeReason::Explicit).expect("one group");
+        assert_eq!(cheaper.handles[0].protocol, GroupProtocol::CooperativeSticky);
     }
 
     #[test]
     fn own_groups_are_named_after_their_topics() {
-        let config = config(fairpoll_core::RequestedMode::Multi).group_strategy(GroupStrategy::Own);
+        let config = config(RequestedMode::Multi).group_strategy(GroupStrategy::Own);
         let groups: Vec<String> =
             topology(&config).handles.into_iter().map(|handle| handle.group_id).collect();
         assert_eq!(groups, ["group.a", "group.b", "group.c"]);

@@ -7,7 +7,7 @@
 //!
 //! | line | when | keys |
 //! |---|---|---|
-//! | `fairpoll started:` | at the start, and after a fallback to another group protocol | `requested_mode`, `actual_mode`, `reason`, `topics`, `handles`, `lanes`, `librdkafka` |
+//! | `fairpoll started:` | at the start, after a fallback to another group protocol, and after [giving way](crate::Config::degrade) | `requested_mode`, `actual_mode`, `reason`, `topics`, `handles`, `lanes`, `librdkafka` |
 //! | `fairpoll handle:` | after it, for each handle | `handle`, `client_id`, `group`, `protocol`, `topics`, `lanes`, `topic_names` |
 //! | `fairpoll status:` | every [`status_log_interval`](crate::Config::status_log_interval), by whoever polls | `group`, `mode`, `topics`, `partitions` assigned, `queued` records, `lag` in records over the partitions of which it is known, `lag_unknown` partitions, `lag_by_topic` (those furthest behind first), `failing` and `refused_commits` with their codes, `outstanding_batches` |
 //!

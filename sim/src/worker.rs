@@ -303,15 +303,14 @@ fn write_events(consumer: &mut Consumer, lines: &mut Lines) -> Result<(), Worker
                 lines.write_now(&WorkerLine::Revoked { t_ns, generation, partitions, lost })?;
             }
             ConsumerEvent::CommitSent { id, offsets } => {
-                let offsets = offsets
-                    .into_iter()
-                    .map(|(topic, partition, offset)| PartitionOffset {
-                        topic,
-                        partition: number(partition),
-                        offset,
-                    })
-                    .collect();
+                let offsets = offsets.into_iter().map(place_of).collect();
                 lines.write(&WorkerLine::CommitSent { id, t_ns, offsets })?;
+            }
+            ConsumerEvent::Degraded { to, resource, used, limit, unprocessed, .. } => {
+                let unprocessed = unprocessed.into_iter().map(place_of).collect();
+                let (resource, actual_mode) = (resource.name().to_owned(), to.to_string());
+                let line = WorkerLine::Degraded { t_ns, resource, used, limit, actual_mode, unprocessed };
+                lines.write_now(&line)?;
             }
             ConsumerEvent::CommitResult { id, error } => {
                 lines.write(&WorkerLine::CommitResult { id, t_ns, error })?
@@ -320,6 +319,10 @@ fn write_events(consumer: &mut Consumer, lines: &mut Lines) -> Result<(), Worker
         }
     }
     Ok(())
+}
+
+fn place_of((topic, partition, offset): (String, i32, i64)) -> PartitionOffset {
+    PartitionOffset { topic, partition: number(partition), offset }
 }
 
 fn named(partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {

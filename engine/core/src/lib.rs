@@ -20,6 +20,7 @@
 //! | how far behind | [`lag::PartitionLag`] |
 //! | which position a group inherits from another | [`migration::step`] |
 //! | when to try again | [`backoff::Backoff`] |
+//! | when a shortage is given way to, and how far | [`pressure::Pressure`] |
 //! | who is left alone because it fails, and until when | [`quarantine::Quarantine`] |
 
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ pub mod offsets;
 pub mod partition;
 pub mod poll;
 pub mod preset;
+pub mod pressure;
 pub mod quarantine;
 pub mod quota;
 pub mod refill;
@@ -55,6 +57,7 @@ pub use offsets::{Committable, Completion, Generation, OffsetRange, OffsetTracke
 pub use partition::PartitionIndex;
 pub use poll::{Cost, Grant, PollMachine, PollSummary};
 pub use preset::{GroupTiming, PRESETS, Preset, RECORDS_DEFAULT};
+pub use pressure::Pressure;
 pub use quarantine::Quarantine;
 pub use quota::{LagProportional, QuotaLedger, QuotaLimits};
 pub use refill::{Ready, Refill};

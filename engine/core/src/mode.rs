@@ -107,6 +107,15 @@ pub enum ModeReason {
         /// How much there is.
         available: u64,
     },
+    /// A mode with more handles ran, until something ran short; see [`crate::pressure`].
+    RanShort {
+        /// What was short.
+        resource: Resource,
+        /// How much of it was in use.
+        used: u64,
+        /// How much there was in all.
+        limit: u64,
+    },
 }
 
 /// The answer of [`resolve`].
@@ -203,6 +212,18 @@ impl fmt::Display for Mode {
     }
 }
 
+impl Resource {
+    /// One word, as a label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Descriptors => "descriptors",
+            Self::MemoryBytes => "memory",
+            Self::Connections => "connections",
+        }
+    }
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -227,6 +248,9 @@ impl fmt::Display for ModeReason {
                 f,
                 "multi does not fit this machine: it needs {needed} {resource}, there are {available}"
             ),
+            Self::RanShort { resource, used, limit } => {
+                write!(f, "gave way when {used} of {limit} {resource} were in use")
+            }
         }
     }
 }

@@ -191,6 +191,16 @@ impl OffsetTracker {
         Some(entry.generation)
     }
 
+    /// The ownership is about to be given up, and taken up again elsewhere. Where nothing of it was committed,
+    /// the first record that was delivered becomes committable as the place to go on from: without a committed
+    /// offset the next owner would begin where `auto.offset.reset` says, which may lie behind it.
+    pub fn keeps_its_place(&mut self, partition: PartitionIndex) {
+        let Some(entry) = self.partitions.get_mut(partition) else { return };
+        if entry.committable.is_none() && entry.committed.is_none() {
+            entry.committable = entry.delivered.front().map(|first| first.first);
+        }
+    }
+
     /// The ownership ends: completions and commit answers of its generation change nothing from
     /// now on.
     pub fn revoked(&mut self, partition: PartitionIndex) {

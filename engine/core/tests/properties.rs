@@ -24,6 +24,8 @@ mod migration;
 mod mode;
 #[path = "properties/offsets.rs"]
 mod offsets;
+#[path = "properties/pressure.rs"]
+mod pressure;
 #[path = "properties/priority.rs"]
 mod priority;
 #[path = "properties/quarantine.rs"]

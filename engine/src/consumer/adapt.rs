@@ -32,7 +32,7 @@ impl Consumer {
         }
         let at = self.timestamp(now);
         let lags: Vec<Option<Lag>> = (0..self.lanes.len()).map(|lane| self.lane_lag(at, lane)).collect();
-        let Some(adapting) = &mut self.adapting else { return };
+        let Some(adapting) = self.adapting.as_mut().filter(|_| !lags.is_empty()) else { return };
         adapting.looked = Some(now);
         if adapting.quotas.observe(at, &lags) {
             for lane in (0..self.lanes.len()).map(LaneIndex::from_position) {

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
 use fairpoll_core::{
-    CompleteInput, FirstFetch, GroupTiming, LagProportional, ModeRequest, OffsetTracker, Policy, PollMachine,
-    Preset, Refill, Resolution,
+    CompleteInput, FirstFetch, GroupTiming, LagProportional, Mode, ModeReason, ModeRequest, OffsetTracker,
+    Policy, PollMachine, Preset, Refill, Resolution,
 };
 
 use crate::batch::BatchCount;
 use crate::config::properties::{NOT_UNDER_KIP848, Properties, WITHOUT_EFFECT};
 use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
+use crate::cost::{Cost, Size};
 use crate::error::StartError;
-use crate::ffi::{Client, Wake, descriptor_limit};
+use crate::ffi::{Client, Wake};
+use crate::machine::Machine;
 use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
 use crate::remedy::Remedies;
@@ -22,6 +24,7 @@ use crate::topology::{GroupProtocol, HandlePlan, Topology};
 
 use super::adapt::Adapting;
 use super::commit::Commits;
+use super::degrade::Degrading;
 use super::join::JoinWait;
 use super::lane::Lane;
 use super::quarantine::Health;
@@ -62,10 +65,12 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         wake,
         gone,
         epoch: now,
+        opened: now,
         join_wait: JoinWait::default(),
         last_tick: now,
         status_log: StatusLog::new(config.status_log_interval, now),
         stopping: Stopping::default(),
+        degrading: Degrading::new(&config, &topology),
         handles,
         lanes,
         topology,
@@ -76,23 +81,23 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
 }
 
 /// Half of what fetching stops at: an application that leaves so much is slower than its brokers.
-fn plenty(config: &Config, topology: &Topology) -> usize {
+pub(super) fn plenty(config: &Config, topology: &Topology) -> usize {
     let limit = properties(config, topology, 0).number("queued.min.messages");
     limit.and_then(|records| usize::try_from(records / 2).ok()).map_or(usize::MAX, |half| half.max(1))
 }
 
 /// With one lane there is nobody to wait for.
-fn refill_wait(config: &Config, topology: &Topology) -> Duration {
+pub(super) fn refill_wait(config: &Config, topology: &Topology) -> Duration {
     if topology.waits_for_others() { config.refill_wait } else { Duration::ZERO }
 }
 
 /// Where all priorities are equal it is deficit round robin.
-fn policy(config: &Config) -> Policy {
+pub(super) fn policy(config: &Config) -> Policy {
     Policy::PriorityWithGuard { guard_polls: config.guard_polls() }
 }
 
 /// The quota machine, where quotas are not fixed.
-fn adapting(config: &Config, topology: &Topology) -> Option<Adapting> {
+pub(super) fn adapting(config: &Config, topology: &Topology) -> Option<Adapting> {
     let limits = config.quota_limits()?;
     Some(Adapting::new(LagProportional::new(limits, topology.shares.iter().copied())))
 }
@@ -106,6 +111,16 @@ pub(crate) fn plan(config: &Config) -> Result<Topology, StartError> {
     let topology = Topology::new(config, resolve(config));
     Budget::check(config, &topology)?;
     if config.group_strategy == Some(GroupStrategy::Own) && topology.handles[0].topics.len() > 1 {
+        if let ModeReason::DoesNotFit { .. } = topology.resolution.reason {
+            return Err(StartError::Config {
+                what: format!(
+                    "{}, and with the group_strategy `own` the positions of its topics lie in groups that \
+                     `{}` does not join: raise that limit, or bring the positions to one group with `fairpoll \
+                     offsets migrate` and take another strategy, or set degrade to false to start all the same",
+                    topology.resolution.reason, topology.resolution.actual
+                ),
+            });
+        }
         return Err(StartError::Config {
             what: format!(
                 "the group_strategy `own` gives every topic a group, and `{}` has one consumer for all of them; \
@@ -142,6 +157,12 @@ pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
                 .map(|(name, who)| format!("{name} is ignored under KIP-848, where it is decided by {who}")),
         );
     }
+    if !config.degrade
+        && let [_, Resolution { reason: reason @ ModeReason::DoesNotFit { .. }, .. }] =
+            resolve_within(config, || Machine::new(config.connection_limit).left())
+    {
+        warnings.push(format!("{reason}; it runs all the same because degrade is false"));
+    }
     let buffer = FetchBuffer::of(config, topology, &properties(config, topology, 0));
     warnings.extend(buffer.and_then(|buffer| buffer.warning(config)));
     warnings
@@ -150,24 +171,45 @@ pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
 /// What a librdkafka client needs, as measured against one broker: two connections (bootstrap and
 /// broker become one after a while; the coordinator has its own), a wake-up pipe per thread.
 pub(crate) const HANDLE_DEMAND: HandleDemand =
-    HandleDemand { descriptors: 16, memory_bytes: 0, connections: 2 };
+    HandleDemand { descriptors: 16, memory_bytes: HANDLE_BYTES, connections: 2 };
+
+/// What a client takes without any record: its threads' stacks and what librdkafka allocates. Fifty of them grew
+/// RSS by 257 KiB each where no broker could be reached, and by 536 with one in the same process.
+const HANDLE_BYTES: u64 = 512 * 1024;
 
 fn resolve(config: &Config) -> Resolution {
-    let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
-    let topics = u32::try_from(config.topics.len()).unwrap_or(u32::MAX);
-    let limits = MachineLimits { descriptors: free_descriptors(), ..MachineLimits::default() };
-    mode::resolve(request, topics, &HANDLE_DEMAND, &limits)
+    let limits = || Machine::new(config.connection_limit).left();
+    let [asked, fits] = resolve_within(config, limits);
+    if config.degrade { fits } else { asked }
 }
 
-/// Descriptors that this process may still open; `None`: not limited.
-fn free_descriptors() -> Option<u64> {
-    let limit = descriptor_limit()?;
-    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-    Some(limit.saturating_sub(used))
+/// Which mode is asked for, and which fits the machine.
+fn resolve_within(config: &Config, limits: impl FnOnce() -> MachineLimits) -> [Resolution; 2] {
+    let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
+    let topics = u32::try_from(config.topics.len()).unwrap_or(u32::MAX);
+    let asked = mode::resolve(request, topics, &HandleDemand::default(), &MachineLimits::default());
+    if asked.actual != Mode::Multi {
+        // Nothing gives way to what is cheapest already.
+        return [asked, asked];
+    }
+    let demand = demand(config, &Topology::new(config, asked));
+    [asked, mode::resolve(request, topics, &demand, &limits())]
+}
+
+/// What each of several handles needs. Descriptors and connections as predicted for as many brokers as are
+/// named; memory as much as is said, or else the least with which it could work, because what is fetched ahead
+/// gives way before the mode does.
+fn demand(config: &Config, topology: &Topology) -> HandleDemand {
+    let handles = topology.handles.len() as u64;
+    let brokers = config.bootstrap_servers.split(',').filter(|server| !server.trim().is_empty()).count();
+    let size = Size { handles: 1, lanes: 1, brokers: brokers as u64, queue_kib: 0, answer_bytes: 0 };
+    let Cost { descriptors, connections, .. } = Cost::of(size);
+    let records = Budget::least_bytes(config, topology).div_ceil(handles);
+    HandleDemand { descriptors, memory_bytes: HANDLE_BYTES + records, connections }
 }
 
 /// Creates handles and lanes, and subscribes. What was created is dropped again on failure.
-fn open(
+pub(super) fn open(
     config: &Config,
     topology: &Topology,
     wake: &Arc<Wake>,
@@ -434,6 +476,76 @@ mod tests {
                 }
             }
         }
+    }
+
+    // shows: E15
+    #[test]
+    fn multi_that_does_not_fit_starts_as_fair_in_the_same_group_and_protocol() {
+        // Three topics need six, whatever else the process has open.
+        let scarce = topics(3, RequestedMode::Multi).connection_limit(5);
+        let fair = plan(&scarce).expect("usable");
+        let Resolution { requested, actual, reason } = fair.resolution;
+        assert_eq!((requested, actual), (RequestedMode::Multi, Mode::Fair));
+        let said = reason.to_string();
+        assert!(
+            said.starts_with("multi does not fit this machine: it needs 6 connections, there are"),
+            "{said}"
+        );
+        let [only] = fair.handles.as_slice() else { panic!("{fair:?}") };
+        assert_eq!((only.group_id.as_str(), only.protocol), ("group", GroupProtocol::Consumer));
+        assert!(warnings(&scarce, &fair).is_empty());
+
+        let stays = scarce.degrade(false);
+        let multi = plan(&stays).expect("usable");
+        assert_eq!(multi.resolution.actual, Mode::Multi);
+        let [warning] = warnings(&stays, &multi).try_into().expect("one");
+        assert!(warning.ends_with("it runs all the same because degrade is false"), "{warning}");
+    }
+
+    // shows: E15
+    #[test]
+    fn groups_of_topics_are_not_given_up_for_a_shortage_and_the_remedy_is_told() {
+        let own = topics(3, RequestedMode::Multi).group_strategy(GroupStrategy::Own).connection_limit(5);
+        let error = plan(&own).expect_err("positions would be lost").to_string();
+        assert!(
+            error.contains("it needs 6 connections") && error.contains("fairpoll offsets migrate"),
+            "{error}"
+        );
+        assert_eq!(plan(&own.degrade(false)).expect("usable").handles.len(), 3);
+    }
+
+    // shows: E15
+    #[test]
+    fn memory_must_hold_what_is_said_or_else_the_least_with_which_several_handles_work() {
+        let fits = |config: &Config, mib: Option<u64>| {
+            let limits = MachineLimits { memory_bytes: mib.map(|mib| mib << 20), ..MachineLimits::default() };
+            let [asked, fits] = resolve_within(config, || limits);
+            assert_eq!(asked.actual, Mode::Multi);
+            fits.actual
+        };
+        let ten = topics(10, RequestedMode::Multi);
+        assert_eq!(fits(&ten, None), Mode::Multi);
+        // What it would fetch at most is far more: that gives way while it runs, should it come to it.
+        assert_eq!(fits(&ten, Some(64)), Mode::Multi);
+        assert_eq!(fits(&ten, Some(4)), Mode::Fair);
+        assert_eq!(fits(&ten.fetch_buffer_mib(100), Some(64)), Mode::Fair);
+        // Whoever has one handle does not ask.
+        let never = || -> MachineLimits { panic!("asked the machine") };
+        for mode in [RequestedMode::Fair, RequestedMode::Single, RequestedMode::Auto] {
+            resolve_within(&topics(10, mode), never);
+        }
+    }
+
+    #[test]
+    fn brokers_that_are_named_count_in_what_a_handle_needs() {
+        let one = topics(2, RequestedMode::Multi);
+        let three = one.clone().bootstrap_servers("a:1,b:1, c:1");
+        let [one, three] = [one, three].map(|config| {
+            let [asked, _] = resolve_within(&config, MachineLimits::default);
+            demand(&config, &Topology::new(&config, asked))
+        });
+        assert_eq!((one.descriptors, one.connections), (16, 2));
+        assert_eq!((three.descriptors, three.connections), (22, 4));
     }
 
     #[test]

@@ -79,14 +79,17 @@ impl Consumer {
         if self.stopping.begun {
             return Err(PollError::Stopped);
         }
-        self.complete_input.begin(self.now(), max_wait);
+        let began = Instant::now();
+        self.complete_input.begin(self.timestamp(began), max_wait);
         loop {
             let now = Instant::now();
             self.serve(now)?;
+            self.give_way(now)?;
             let at = self.timestamp(now);
             let first_fetch = self.look_at_first_fetches(at);
             let seen = self.look_at_topics(now);
-            let Some(wait) = self.complete_input.waiting(at, seen.iter().map(|topic| topic.next)) else {
+            let wait = self.complete_input.waiting(at, seen.iter().map(|topic| topic.next));
+            let Some(wait) = wait.filter(|_| !self.asks_the_application(began, now)) else {
                 let batch = self.collect(at, None);
                 let missing = self.missing(&batch, seen);
                 self.meter(&batch);
@@ -104,6 +107,11 @@ impl Consumer {
 
     /// What is known of each topic's next record, in the configuration's order.
     pub(super) fn look_at_topics(&mut self, now: Instant) -> Vec<Seen> {
+        if self.degrading.is_under_way() {
+            // They come again once the consumer has started anew, and not before.
+            let withheld = Seen { next: NextRecord::Withheld, reason: MissingReason::NotAssigned };
+            return vec![withheld; self.topics.len()];
+        }
         let mut here = vec![false; self.topics.len()];
         let mut behind_others = vec![false; self.topics.len()];
         let mut found_out = BatchBuilder::with_errors(std::mem::take(&mut self.errors));

@@ -100,10 +100,12 @@ impl Consumer {
             indexes.iter().for_each(|&index| self.begins_anew(at, index));
             self.pause_in_client(handle, &indexes, paused);
             let of_topic = |message: &Message| message.topic() == Some(&self.topics[topic]);
+            // There is no lane while the consumer starts anew; the new one begins with what is paused.
+            let lane = self.lanes.get_mut(position);
             if paused {
-                self.lanes[position].hold(of_topic);
+                lane.into_iter().for_each(|lane| lane.hold(of_topic));
             } else {
-                self.lanes[position].release(of_topic);
+                lane.into_iter().for_each(|lane| lane.release(of_topic));
                 self.poll.lane_ready(LaneIndex::from_position(position));
             }
         } else if paused {

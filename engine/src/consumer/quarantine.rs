@@ -241,6 +241,17 @@ impl Consumer {
         }
     }
 
+    /// Every handle was replaced: what failed with the old ones is over, or fails anew.
+    pub(super) fn every_topic_begins_anew(&mut self, now: Instant) {
+        let at = self.timestamp(now);
+        for topic in 0..self.topics.len() {
+            if let Some(failure) = &mut self.health.topics[topic] {
+                failure.fatal = false;
+            }
+            self.topic_works(at, topic);
+        }
+    }
+
     /// Tries what is due again, and releases what was silent since it was tried.
     pub(super) fn serve_quarantine(&mut self, now: Instant) {
         let at = self.timestamp(now);

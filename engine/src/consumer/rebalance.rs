@@ -105,7 +105,7 @@ impl Consumer {
         }
         self.join_wait.joined(now);
         if self.joined() {
-            let took = now.duration_since(self.epoch);
+            let took = now.duration_since(self.opened);
             let partitions = self.partitions.assigned().count();
             tracing::info!(partitions, ?took, "every handle has joined its group");
         }

@@ -55,6 +55,7 @@ impl Consumer {
         let began = Instant::now();
         let until = began + deadline;
         if !std::mem::replace(&mut self.stopping.begun, true) {
+            self.degrading.abandon();
             self.stopping.unprocessed = self.unprocessed();
         }
         let mut report =
@@ -76,7 +77,7 @@ impl Consumer {
     }
 
     /// Partitions with records that were delivered and not marked as processed.
-    fn unprocessed(&self) -> Vec<(String, i32, i64)> {
+    pub(super) fn unprocessed(&self) -> Vec<(String, i32, i64)> {
         let open = |(index, partition): (_, &super::Partition)| {
             let offset = self.offsets.first_incomplete(index)?;
             Some((partition.entry.topic.clone(), partition.entry.partition, offset))
@@ -125,17 +126,7 @@ impl Consumer {
         });
         loop {
             let now = Instant::now();
-            let mut strays = Vec::new();
-            for (index, client) in &clients {
-                client.serve(&mut strays);
-                while let Some(event) = client.next_event() {
-                    self.on_client_event(now, *index, event);
-                }
-                self.retry_commits(now);
-                self.advance_revocation(now, *index);
-                // Records that nobody will take any more: their offsets were not processed.
-                strays.clear();
-            }
+            clients.iter().for_each(|(index, client)| self.serve_leaving(now, *index, client));
             let open = clients.iter().filter(|(_, client)| !client.is_closed()).count();
             if open == 0 {
                 break;
@@ -150,9 +141,20 @@ impl Consumer {
         }
     }
 
-    /// Drops queues and handles and waits until librdkafka's threads are gone. A handle that a
-    /// batch still needs is freed with that batch, and not waited for.
-    async fn free(&mut self, until: Instant) -> bool {
+    /// Serves a handle that leaves its group: its last revocation and commits.
+    pub(super) fn serve_leaving(&mut self, now: Instant, index: usize, client: &Arc<Client>) {
+        // Records that nobody will take any more: their offsets were not processed.
+        let mut strays = Vec::new();
+        client.serve(&mut strays);
+        while let Some(event) = client.next_event() {
+            self.on_client_event(now, index, event);
+        }
+        self.retry_commits(now);
+        self.advance_revocation(now, index);
+    }
+
+    /// Drops queues and handles; destroying them goes on elsewhere.
+    pub(super) fn let_go_of_handles(&mut self) {
         self.lanes.clear();
         for client in self.handles.iter_mut().filter_map(|handle| handle.client.take()) {
             self.stopping.freed.push(Freed { client: Arc::downgrade(&client), gone: client.watch() });
@@ -160,10 +162,21 @@ impl Consumer {
         for handle in 0..self.handles.len() {
             self.commits.forget(handle);
         }
+    }
+
+    /// Whether every handle that was let go of has gone, but for those that a batch still needs.
+    pub(super) fn only_batches_keep_handles(&mut self) -> bool {
+        self.stopping.freed.retain(|freed| !freed.gone.is_gone());
+        let held = |freed: &Freed| self.batches.get() > 0 && freed.client.strong_count() > 0;
+        self.stopping.freed.iter().all(held)
+    }
+
+    /// Drops queues and handles and waits until librdkafka's threads are gone. A handle that a
+    /// batch still needs is freed with that batch, and not waited for.
+    async fn free(&mut self, until: Instant) -> bool {
+        self.let_go_of_handles();
         loop {
-            self.stopping.freed.retain(|freed| !freed.gone.is_gone());
-            let held = |freed: &Freed| self.batches.get() > 0 && freed.client.strong_count() > 0;
-            if self.stopping.freed.iter().all(held) {
+            if self.only_batches_keep_handles() {
                 return self.stopping.freed.is_empty();
             }
             let now = Instant::now();

@@ -58,6 +58,10 @@ impl Consumer {
                         return Some((Ok(batch), Some((consumer, delivered))));
                     }
                     Err(PollError::Stopped) => return None,
+                    // The next one tries again.
+                    Err(error @ PollError::NoHandle { .. }) => {
+                        return Some((Err(error), Some((consumer, Delivered::new()))));
+                    }
                     Err(error) => return Some((Err(error), None)),
                 }
             }

@@ -20,6 +20,7 @@ impl Consumer {
             assigned_partitions: self.partitions.assigned().count(),
             joining_handles: self.handles.iter().filter(|handle| !handle.joined).count(),
             outstanding_batches: self.batches.get(),
+            degradations: self.degrading.steps(),
             strays: self.strays,
             failing: self.failing(),
             refused_commits: self.refused_commits(),

@@ -148,6 +148,20 @@ pub(super) const KEYS: &[Key] = &[
         read: fetch_buffer_partitions,
     },
     Key {
+        name: "degrade",
+        takes: "true or false",
+        default: "true",
+        meaning: "whether the consumer gives way when descriptors, memory or connections run short, at the start and while it runs; see degradation.md",
+        read: degrade,
+    },
+    Key {
+        name: "connection_limit",
+        takes: "sockets, from 1",
+        default: "none: not limited",
+        meaning: "how many sockets the process may have open, as far as `degrade` is concerned",
+        read: connection_limit,
+    },
+    Key {
         name: "properties",
         takes: "a map of librdkafka properties",
         default: "none",
@@ -291,6 +305,20 @@ fn fetch_buffer(reader: &mut Reader<'_>, entry: Entry<'_>) {
 fn fetch_buffer_partitions(reader: &mut Reader<'_>, entry: Entry<'_>) {
     if let Some(partitions) = reader.number(entry, 1..=u32::MAX) {
         reader.config.fetch_buffer_partitions = partitions;
+        reader.note(entry);
+    }
+}
+
+fn degrade(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(gives_way) = reader.truth(entry) {
+        reader.config.degrade = gives_way;
+        reader.note(entry);
+    }
+}
+
+fn connection_limit(reader: &mut Reader<'_>, entry: Entry<'_>) {
+    if let Some(sockets) = reader.number(entry, 1..=u32::MAX) {
+        reader.config.connection_limit = Some(sockets);
         reader.note(entry);
     }
 }

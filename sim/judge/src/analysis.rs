@@ -352,6 +352,7 @@ impl Figures {
     /// See [`recovery`].
     fn faults(&mut self, course: &Course<'_>, served: &[Served]) {
         self.put("processing_failures", course.processing_failures.map(number));
+        self.put("degradations", (course.degradations > 0).then(|| number(course.degradations)));
         self.put("recovery_ms", recovery::recovery_ms(course));
         self.put("isolation_loss_pct", recovery::isolation_loss_pct(course, served));
     }

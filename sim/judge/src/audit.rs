@@ -75,8 +75,9 @@ struct Life {
     killed: bool,
 }
 
-/// Kinds of faults that take nobody's partitions away and no commit back.
-const HARMLESS: [&str; 3] = ["topic_fetch_errors", "topic_forbidden", "poison_record"];
+/// Kinds of faults that take nobody's partitions away and no commit back. Whoever starts anew because
+/// descriptors are short gives its partitions back itself, and commits before.
+const HARMLESS: [&str; 4] = ["topic_fetch_errors", "topic_forbidden", "poison_record", "descriptors_limited"];
 
 const DELETED: &str = "topic_deleted";
 const OVERTAKES: &str = "retention_overtakes";

@@ -104,6 +104,8 @@ pub const METRICS: &[Metric] = &[
     count("commit_failures", "", Better::Lower, MODE).is("commits that the broker or the client refused"),
     count("processing_failures", "records", Better::Lower, MODE)
         .is("records that were delivered and could not be processed at once"),
+    count("degradations", "", Better::Neither, MODE)
+        .is("how often a worker said that it started anew with less because resources ran short"),
     wall("recovery_ms", "ms", Better::Lower, MODE)
         .is("end of the last fault until every partition with records waiting then was delivered from"),
     wall("isolation_loss_pct", "%", Better::Lower, MODE)

@@ -233,6 +233,24 @@ pub enum WorkerLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// Resources ran short, and the consumer started anew inside with less. Its partitions came back by
+    /// [`WorkerLine::Revoked`] and [`WorkerLine::Assigned`] as in any rebalance.
+    Degraded {
+        /// When.
+        t_ns: u64,
+        /// What was short, in a word.
+        resource: String,
+        /// How much of it was in use.
+        used: u64,
+        /// How much there was in all.
+        limit: u64,
+        /// The mode that runs from now on.
+        actual_mode: String,
+        /// The first record of each partition that was delivered and not processed by then: from there on
+        /// records come again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unprocessed: Vec<PartitionOffset>,
+    },
     /// Something went wrong; consuming goes on unless `fatal`.
     Error {
         /// When.

@@ -145,7 +145,8 @@ impl BrokerStage {
             | FaultKind::ConsumerKilled
             | FaultKind::ConsumerFrozen
             | FaultKind::InstanceJoins
-            | FaultKind::InstanceLeaves => return Ok(None),
+            | FaultKind::InstanceLeaves
+            | FaultKind::DescriptorsLimited => return Ok(None),
         }))
     }
 }

@@ -132,6 +132,11 @@ impl<'a> Crew<'a> {
                 };
                 Ok(self.lives[at].who())
             }
+            (FaultKind::DescriptorsLimited, _) => {
+                let at = self.position(fault, instance)?;
+                self.lives[at].limit_descriptors(begins)?;
+                Ok(self.lives[at].who())
+            }
             (FaultKind::InstanceLeaves, true) | (FaultKind::InstanceJoins, false) => {
                 let at = self.position(fault, instance)?;
                 self.lives[at].ask_to_stop();

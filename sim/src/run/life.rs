@@ -8,7 +8,7 @@ use fairpoll_judge::event::Body;
 use fairpoll_judge::protocol::{PROTOCOL_VERSION, WorkerLine};
 
 use super::interrupt;
-use super::posix::Exit;
+use super::posix::{self, Exit};
 use super::sampler::Sampler;
 use super::spec::{Instance, Part, STOP_GRACE_MS};
 use super::stage::{Access, StageError};
@@ -24,6 +24,8 @@ pub(crate) const SLICE: Duration = Duration::from_millis(5);
 const HELLO_WITHIN: Duration = Duration::from_secs(30);
 // Beyond the grace the worker was told: its own clock starts when it reads the end of its input.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
+// A process that is about to run out still has to open the files that tell it so.
+const DESCRIPTOR_HEADROOM_PCT: u64 = 5;
 // For a worker that nobody measures any more.
 const ABORT_GRACE: Duration = Duration::from_millis(500);
 
@@ -98,6 +100,8 @@ pub(crate) struct Life<'a> {
     /// When it was first seen to have ended; its standard output may outlive it.
     ended_at: Option<Instant>,
     exit: Option<Exit>,
+    /// Its own limit, while a fault has set another.
+    descriptors_before: Option<u64>,
 }
 
 impl<'a> Life<'a> {
@@ -138,6 +142,7 @@ impl<'a> Life<'a> {
             stop_until: None,
             ended_at: None,
             exit: None,
+            descriptors_before: None,
         })
     }
 
@@ -220,6 +225,30 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
+    /// Lets it open hardly more file descriptors than it has open now, or as many as before.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn limit_descriptors(&mut self, limited: bool) -> Result<(), Trouble> {
+        let limit = match (limited, self.descriptors_before.take()) {
+            (true, None) => {
+                let open = posix::open_descriptors(self.process.pid());
+                open.map(|open| (open + open * DESCRIPTOR_HEADROOM_PCT / 100).max(open + 1))
+            }
+            (true, Some(before)) => {
+                self.descriptors_before = Some(before);
+                return Ok(());
+            }
+            (false, Some(before)) => Ok(before),
+            (false, None) => return Ok(()),
+        };
+        let before = limit.and_then(|limit| posix::limit_descriptors(self.process.pid(), limit));
+        let before =
+            before.map_err(|error| self.failed(&format!("its descriptors cannot be limited: {error}")))?;
+        self.descriptors_before = limited.then_some(before);
+        Ok(())
+    }
+
     /// Makes all its threads stand still, or go on.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.process.signal(if frozen { libc::SIGSTOP } else { libc::SIGCONT });
@@ -273,7 +302,8 @@ impl<'a> Life<'a> {
             | WorkerLine::Processed { .. }
             | WorkerLine::Recovered { .. }
             | WorkerLine::CommitSent { .. }
-            | WorkerLine::CommitResult { .. } => None,
+            | WorkerLine::CommitResult { .. }
+            | WorkerLine::Degraded { .. } => None,
         };
         self.sink.emit_at(t_ns, Body::Worker { life: self.who.life, line });
         problem.map_or(Ok(()), |what| Err(self.failed(&what)))

@@ -110,6 +110,27 @@ pub(crate) fn signal_group(leader: i32, signal: i32) {
     unsafe { libc::kill(-leader, signal) };
 }
 
+/// How many file descriptors a process has open.
+pub(crate) fn open_descriptors(pid: i32) -> io::Result<u64> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+}
+
+/// Sets how many file descriptors a process may have open, and tells how many it might before. What it has
+/// open stays so.
+pub(crate) fn limit_descriptors(pid: i32, limit: u64) -> io::Result<u64> {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the old limit is valid for the call to fill; no new one is set.
+    if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let after = libc::rlimit { rlim_cur: limit.min(before.rlim_max), rlim_max: before.rlim_max };
+    // SAFETY: the new limit is valid for the call to read; the old one is not asked for.
+    if unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &after, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(before.rlim_cur)
+}
+
 /// Columns of the terminal on standard output, if it is one.
 pub(crate) fn terminal_columns() -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
@@ -143,5 +164,28 @@ mod tests {
         assert!(has_ended(pid), "looking does not consume the exit");
         let exit = reap(pid);
         assert_eq!((exit.code, exit.signal), (Some(7), None));
+    }
+
+    #[test]
+    fn a_childs_limit_of_descriptors_is_set_and_given_back() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        tie_to_this_thread(&mut command);
+        #[expect(clippy::zombie_processes, reason = "reap() waits for it")]
+        let child = command.spawn().expect("sleep exists");
+        let pid = child.id().cast_signed();
+        assert!(open_descriptors(pid).expect("it runs") >= 1);
+        let before = limit_descriptors(pid, 17).expect("it is ours");
+        let soft = || {
+            let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+            let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+            line.split_whitespace().nth(3).expect("a limit").to_owned()
+        };
+        assert_eq!(soft(), "17");
+        assert_eq!(limit_descriptors(pid, before).expect("it is ours"), 17);
+        assert_ne!(soft(), "17");
+        signal_group(pid, libc::SIGKILL);
+        assert_eq!(reap(pid).signal, Some(libc::SIGKILL));
+        assert!(limit_descriptors(pid, 17).is_err(), "it is gone");
     }
 }

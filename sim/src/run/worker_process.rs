@@ -106,6 +106,9 @@ impl TopicNames {
             WorkerLine::Processed { failed: records, .. } | WorkerLine::Recovered { records, .. } => {
                 records.iter_mut().try_for_each(|record| rename(&mut record.topic))?;
             }
+            WorkerLine::Degraded { unprocessed, .. } => {
+                unprocessed.iter_mut().try_for_each(|offset| rename(&mut offset.topic))?;
+            }
             WorkerLine::Hello { .. } | WorkerLine::Bye { .. } => {}
         }
         Ok(line)

@@ -85,6 +85,7 @@ pub const RULES: &[Rule] = &[
     Rule { instance: Key::Optional, for_ms: Key::Required, ..rule(FaultKind::ConsumerFrozen, EVERYWHERE) },
     rule(FaultKind::InstanceJoins, EVERYWHERE),
     Rule { instance: Key::Optional, ..rule(FaultKind::InstanceLeaves, EVERYWHERE) },
+    Rule { instance: Key::Optional, ..rule(FaultKind::DescriptorsLimited, EVERYWHERE) },
 ];
 
 /// What holds for a kind; `None` where no broker can do it yet.

@@ -312,6 +312,8 @@ pub enum FaultKind {
     InstanceJoins,
     /// An `instance` stops in good order.
     InstanceLeaves,
+    /// An `instance` may open hardly more file descriptors than it has open then.
+    DescriptorsLimited,
 }
 
 impl Fault {
@@ -343,6 +345,7 @@ impl FaultKind {
             Self::ConsumerFrozen => "consumer_frozen",
             Self::InstanceJoins => "instance_joins",
             Self::InstanceLeaves => "instance_leaves",
+            Self::DescriptorsLimited => "descriptors_limited",
         }
     }
 
@@ -351,7 +354,11 @@ impl FaultKind {
     pub fn concerns_consumer(self) -> bool {
         matches!(
             self,
-            Self::ConsumerKilled | Self::ConsumerFrozen | Self::InstanceJoins | Self::InstanceLeaves
+            Self::ConsumerKilled
+                | Self::ConsumerFrozen
+                | Self::InstanceJoins
+                | Self::InstanceLeaves
+                | Self::DescriptorsLimited
         )
     }
 }

@@ -151,3 +151,19 @@ fn what_was_completed_before_the_place_that_is_sought_stays_committable() {
     assert_eq!(tracker.committable(P), None);
     assert_eq!(OffsetTracker::new().sought(P, 0), None, "nobody assigned it");
 }
+
+#[test]
+fn who_gives_up_before_anything_is_completed_commits_where_it_began() {
+    let (mut tracker, generation) = delivered(&[(40, 49)]);
+    tracker.keeps_its_place(P);
+    assert_eq!(tracker.committable(P), Some(40));
+    // What is completed afterwards goes on from there.
+    assert_eq!(tracker.completed(P, generation, range(40, 44)), Ok(Completion::Advanced { committable: 45 }));
+    tracker.keeps_its_place(P);
+    assert_eq!(tracker.committable(P), Some(45));
+
+    let mut nothing_delivered = OffsetTracker::new();
+    nothing_delivered.assigned(P, None);
+    nothing_delivered.keeps_its_place(P);
+    assert_eq!(nothing_delivered.committable(P), None);
+}

@@ -100,6 +100,8 @@ pub(super) struct Course<'a> {
     pub(super) commits_sent: u64,
     /// Records on which processing failed; `None`: the workers do not say what they processed.
     pub(super) processing_failures: Option<u64>,
+    /// How often workers gave way to a shortage.
+    pub(super) degradations: u64,
     /// When the measured worker was started, by its own word.
     pub(super) start_ns: Option<u64>,
     /// When the run ended, or was told to.
@@ -368,6 +370,10 @@ impl<'a> Gathering<'a> {
                 if let Some(sent) = self.sent.remove(&(life, *id)) {
                     course.commits_ns.push(t_ns.saturating_sub(sent));
                 }
+            }
+            WorkerLine::Degraded { actual_mode, .. } => {
+                course.degradations += 1;
+                course.actual_mode = Some(actual_mode.clone());
             }
             WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges } => {
                 let takes = ranges.iter().filter_map(|range| self.delivered(range)).collect();

@@ -381,6 +381,26 @@ fn partitions_are_ownerless_from_their_revocation_to_the_next_assignment() {
 }
 
 #[test]
+fn who_gave_way_is_counted_and_its_mode_is_the_one_that_runs_since() {
+    let gave_way = |times: u64| {
+        let mut log = starving();
+        for number in 0..times {
+            log.line(WorkerLine::Degraded {
+                t_ns: ms(60 + number),
+                resource: "descriptors".to_owned(),
+                used: 95,
+                limit: 100,
+                actual_mode: "fair".to_owned(),
+                unprocessed: Vec::new(),
+            });
+        }
+        analysis(&log)
+    };
+    assert_metric(&gave_way(2), "degradations", Some(2.0));
+    assert_metric(&gave_way(0), "degradations", None);
+}
+
+#[test]
 fn commits_are_timed_and_failures_counted() {
     let commits = |count: u64| {
         let mut log = starving();
