@@ -52,8 +52,8 @@ pub enum ConsumerEvent {
         /// How long it failed.
         after: Duration,
     },
-    /// The coordinator began to refuse a partition's commits, or gives another reason now. All others are
-    /// committed.
+    /// The coordinator began to refuse a partition's commits, or gives another reason now. No other is kept
+    /// back by it.
     CommitRefused {
         /// The topic.
         topic: String,

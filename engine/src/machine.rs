@@ -1,6 +1,6 @@
 //! What this machine leaves to the process, and what the process uses of it.
 
-use std::fs;
+use std::{fs, io};
 
 use fairpoll_core::mode::{MachineLimits, Resource};
 use fairpoll_core::pressure::Reading;
@@ -27,9 +27,10 @@ impl Machine {
             Some(Reading { resource, used: used?, limit: limit? })
         };
         let memory = self.cgroup.as_ref().and_then(Cgroup::memory);
-        let sockets = self.connections.and_then(|_| open(Some("socket:")));
+        let sockets = self.connections.and_then(|_| sockets().ok());
+        let limit = descriptor_limit();
         [
-            of(Resource::Descriptors, open(None), descriptor_limit()),
+            of(Resource::Descriptors, limit.map(descriptors), limit),
             of(Resource::MemoryBytes, memory.map(|memory| memory.used), memory.map(|memory| memory.limit)),
             of(Resource::Connections, sockets, self.connections.map(u64::from)),
         ]
@@ -53,16 +54,29 @@ impl Machine {
     }
 }
 
-/// Descriptors that this process has open, of this kind. Sockets are those of the whole process, whoever
-/// opened them.
-fn open(kind: Option<&str>) -> Option<u64> {
-    let all = fs::read_dir("/proc/self/fd").ok()?;
-    let is_of = |entry: &fs::DirEntry, kind: &str| {
-        fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with(kind))
-    };
-    let counted = all.flatten().filter(|entry| kind.is_none_or(|kind| is_of(entry, kind)));
-    u64::try_from(counted.count()).ok()
+/// Descriptors that this process has open. Where none is left to look with, that is all of them.
+fn descriptors(limit: u64) -> u64 {
+    // Newer kernels tell without opening anything.
+    let told = fs::metadata(OPEN).map_or(0, |folder| folder.len());
+    if told > 0 {
+        return told;
+    }
+    match fs::read_dir(OPEN) {
+        Ok(all) => all.count() as u64,
+        Err(error) if error.raw_os_error() == Some(libc::EMFILE) => limit,
+        Err(_) => 0,
+    }
 }
+
+/// Sockets of the whole process, whoever opened them.
+fn sockets() -> io::Result<u64> {
+    let is_one = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    Ok(fs::read_dir(OPEN)?.flatten().filter(is_one).count() as u64)
+}
+
+const OPEN: &str = "/proc/self/fd";
 
 #[cfg(test)]
 mod tests {

@@ -81,13 +81,6 @@ impl Budget {
         }
     }
 
-    /// What the consumer holds at least, bytes: what is said, or, where nothing is, the smallest queues and
-    /// pieces that it could work with.
-    pub(crate) fn least_bytes(config: &Config, topology: &Topology) -> u64 {
-        let least = || Self::demand(config, topology, PIECE_BYTES_DEFAULT).minimum_bytes();
-        config.fetch_buffer_mib.map_or_else(least, |mib| u64::from(mib) << 20)
-    }
-
     /// Half of the budget, MiB, or of what comes of the limits without one; never less than the smallest that
     /// would be taken. `most_mib` is what there is in all: half of more than that would give nothing back.
     /// `told` is what a handle is told for a configuration. `None`: no less is possible, or the properties that

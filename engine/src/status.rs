@@ -30,7 +30,8 @@ pub struct Status {
     pub strays: u64,
     /// Who fails now, topics in the configuration's order, each before its partitions. All others go on.
     pub failing: Vec<Failing>,
-    /// Partitions whose commits are refused now, by topic and partition. All others are committed.
+    /// Partitions whose commits are refused now, by topic and partition. No other is kept back by
+    /// them.
     pub refused_commits: Vec<RefusedCommit>,
 }
 

@@ -25,7 +25,7 @@
 //! | name | from, to | fields |
 //! |---|---|---|
 //! | [`GET_MANY`], [`GET_COMPLETE`] | a call's begin, its return | `messaging.operation.name` = `poll`, `messaging.operation.type` = `receive`; at the end `messaging.batch.message_count` and `fairpoll.errors`, or `error.type` |
-//! | [`COMMIT`] | a request is sent, it is answered; below the span in which the commit was asked for | `messaging.operation.name` = `commit`, `messaging.operation.type` = `settle`, `messaging.client.id`, `fairpoll.commit_id`, `fairpoll.partitions`; at the end `fairpoll.refused` partitions, and `error.type`: a code of Kafka's protocol |
+//! | [`COMMIT`] | a request is sent, it is answered; follows from the span in which the commit was asked for | `messaging.operation.name` = `commit`, `messaging.operation.type` = `settle`, `messaging.client.id`, `fairpoll.commit_id`, `fairpoll.partitions`; at the end `fairpoll.refused` partitions, and `error.type`: a code of Kafka's protocol |
 //! | [`REBALANCE`] | an assignment is taken; a revocation begins, the partitions are given back after their last commit | `messaging.client.id`, `fairpoll.rebalance`: `assigned`, `revoked` or `lost`, `fairpoll.partitions` |
 //! | [`STOP`] | a stop's begin, its return | at the end `fairpoll.committed`, `fairpoll.closed`, `fairpoll.outstanding_batches` |
 
@@ -93,8 +93,9 @@ pub(crate) fn polled(span: &Span, result: Result<(usize, usize), &PollError>) {
 }
 
 pub(crate) fn commit(group: &str, client: &str, id: u64, partitions: usize) -> Span {
-    tracing::debug_span!(
+    let span = tracing::debug_span!(
         target: "fairpoll",
+        parent: None,
         COMMIT,
         messaging.system = SYSTEM,
         messaging.operation.name = "commit",
@@ -105,7 +106,8 @@ pub(crate) fn commit(group: &str, client: &str, id: u64, partitions: usize) -> S
         fairpoll.partitions = partitions,
         fairpoll.refused = Empty,
         error.type = Empty,
-    )
+    );
+    after_its_cause(span)
 }
 
 /// A commit was answered; the span ends when it is dropped.
@@ -117,15 +119,24 @@ pub(crate) fn committed(span: &Span, refused: usize, code: Option<&str>) {
 }
 
 pub(crate) fn rebalance(group: &str, client: &str, kind: &'static str, partitions: usize) -> Span {
-    tracing::debug_span!(
+    let span = tracing::debug_span!(
         target: "fairpoll",
+        parent: None,
         REBALANCE,
         messaging.system = SYSTEM,
         messaging.consumer.group.name = group,
         messaging.client.id = client,
         fairpoll.rebalance = kind,
         fairpoll.partitions = partitions,
-    )
+    );
+    after_its_cause(span)
+}
+
+/// Follows from the span that it began in, and is not in it: that would be open until this one ends, for as long
+/// as a coordinator takes.
+fn after_its_cause(span: Span) -> Span {
+    span.follows_from(Span::current());
+    span
 }
 
 pub(crate) fn stop(group: &str) -> Span {

@@ -101,6 +101,8 @@ pub struct Pressure {
 #[derive(Debug, Clone, Copy, Default)]
 struct Spell {
     since: Option<Timestamp>,
+    /// The last reading at or above the bound.
+    last: Timestamp,
     /// Readings at or above the bound since then.
     readings: u32,
     told_that_nothing_is_left: bool,
@@ -124,8 +126,9 @@ impl Pressure {
 
     /// A round of readings; a resource that is not limited, or not known, is left out. At most one of each.
     ///
-    /// A step is due with a reading at [`Pace::enter_percent`] or above, if none since the first such one
-    /// was below [`Pace::leave_percent`], for [`Pace::sustain`] at least and outside of a cool-down.
+    /// A step is due with a reading at [`Pace::enter_percent`] or above, if for [`Pace::sustain`] at least none
+    /// was below [`Pace::leave_percent`] and none that high came later than `sustain` after the one before, and
+    /// outside of a cool-down.
     pub fn observe(&mut self, now: Timestamp, readings: &[Reading]) -> Option<Advice> {
         let mut advice = None;
         for (resource, spell) in RESOURCES.iter().zip(&mut self.spells) {
@@ -193,6 +196,11 @@ impl Spell {
         if !reading.reaches(pace.enter_percent) {
             return false;
         }
+        // A spike now and then is no pressure, however little there is left between them.
+        if now.since(self.last) > pace.sustain {
+            self.end();
+        }
+        self.last = now;
         let since = *self.since.get_or_insert(now);
         self.readings = self.readings.saturating_add(1);
         self.readings >= pace.readings && now.since(since) >= pace.sustain
@@ -244,12 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn two_readings_far_apart_are_no_lasting_pressure() {
+    fn readings_far_apart_are_no_lasting_pressure() {
         let mut pressure = Pressure::new(Pace::DEFAULT, Ladder { smaller_limits: 1, cheaper_mode: true });
         let readings = full(Resource::Descriptors);
-        assert_eq!(pressure.observe(at(0), &readings), None);
-        assert_eq!(pressure.observe(at(600), &readings), None);
-        assert!(pressure.observe(at(1_200), &readings).is_some());
+        assert!((0..20).all(|round| pressure.observe(at(600 * round), &readings).is_none()));
+    }
+
+    // shows: E15
+    #[test]
+    fn a_spike_now_and_then_is_no_pressure_however_full_it_is_between_them() {
+        let mut pressure = Pressure::new(Pace::DEFAULT, Ladder { smaller_limits: 1, cheaper_mode: true });
+        let used = |second: u64| if second.is_multiple_of(20) { 95 } else { 85 };
+        let reading = |second| Reading { resource: Resource::MemoryBytes, used: used(second), limit: 100 };
+        assert!((0..2_000).all(|second| pressure.observe(at(second), &[reading(second)]).is_none()));
     }
 
     #[test]

@@ -39,7 +39,8 @@ const OF_A_PARTITION: [(&str, Prospect); 5] = [
     ("UNKNOWN_TOPIC_OR_PART", Prospect::MayPass),
     ("UNKNOWN_TOPIC_ID", Prospect::MayPass),
     ("OFFSET_METADATA_TOO_LARGE", Prospect::Final),
-    ("INVALID_COMMIT_OFFSET_SIZE", Prospect::Final),
+    // The request was too large for the log. Partitions come back at different times, in smaller ones.
+    ("INVALID_COMMIT_OFFSET_SIZE", Prospect::MayPass),
 ];
 
 const OVERTAKEN: [&str; 6] = [
@@ -163,6 +164,12 @@ impl Refusals {
     pub fn next_wakeup(&self) -> Option<Wakeup> {
         let due = |at| Wakeup { at, reason: WakeReason::RetryDue };
         Wakeup::earliest(self.all().map(|(_, refused)| refused.until.map(due)))
+    }
+
+    /// Whether the partition's last commit was refused.
+    #[must_use]
+    pub fn is_refused(&self, partition: PartitionIndex) -> bool {
+        self.refused.get(partition).is_some()
     }
 
     /// Who is refused now, and until when it is left out, where it is.

@@ -163,6 +163,16 @@ pub(crate) fn warnings(config: &Config, topology: &Topology) -> Vec<String> {
     {
         warnings.push(format!("{reason}; it runs all the same because degrade is false"));
     }
+    if let Some(mib) = config.fetch_buffer_mib
+        && let Some(left) = Machine::new(None).left().memory_bytes
+        && u64::from(mib) > left >> 20
+    {
+        warnings.push(format!(
+            "fetch_buffer_mib is {mib}, and this process's cgroup has {} MiB left: less is fetched ahead once that \
+             runs short, unless degrade is false",
+            left >> 20
+        ));
+    }
     let buffer = FetchBuffer::of(config, topology, &properties(config, topology, 0));
     warnings.extend(buffer.and_then(|buffer| buffer.warning(config)));
     warnings
@@ -192,23 +202,22 @@ fn resolve_within(config: &Config, limits: impl FnOnce() -> MachineLimits) -> [R
         // Nothing gives way to what is cheapest already.
         return [asked, asked];
     }
-    let demand = demand(config, &Topology::new(config, asked));
-    [asked, mode::resolve(request, topics, &demand, &limits())]
+    [asked, mode::resolve(request, topics, &demand(config), &limits())]
 }
 
-/// What each of several handles needs. Descriptors and connections as predicted for as many brokers as are
-/// named; memory as much as is said, or else the least with which it could work, because what is fetched ahead
-/// gives way before the mode does.
-fn demand(config: &Config, topology: &Topology) -> HandleDemand {
-    let handles = topology.handles.len() as u64;
-    let brokers = config.bootstrap_servers.split(',').filter(|server| !server.trim().is_empty()).count();
+/// What each of several handles needs. Of memory that is what a handle takes besides records: those take as much
+/// in the cheaper mode. Descriptors and connections as predicted for as many brokers as are named, which may be
+/// more than it comes to: where the cheaper mode serves the same groups that costs nothing, and where nothing
+/// could be started at all it is one broker that decides.
+fn demand(config: &Config) -> HandleDemand {
+    let named = config.bootstrap_servers.split(',').filter(|server| !server.trim().is_empty()).count();
+    let brokers = if config.group_strategy == Some(GroupStrategy::Own) { 1 } else { named };
     let size = Size { handles: 1, lanes: 1, brokers: brokers as u64, queue_kib: 0, answer_bytes: 0 };
     let Cost { descriptors, connections, .. } = Cost::of(size);
-    let records = Budget::least_bytes(config, topology).div_ceil(handles);
-    HandleDemand { descriptors, memory_bytes: HANDLE_BYTES + records, connections }
+    HandleDemand { descriptors, connections, ..HANDLE_DEMAND }
 }
 
-/// Creates handles and lanes, and subscribes. What was created is dropped again on failure.
+/// Creates handles and lanes, and subscribes. On failure what was created leaves its group again, and is dropped.
 pub(super) fn open(
     config: &Config,
     topology: &Topology,
@@ -216,24 +225,12 @@ pub(super) fn open(
     gone: &Arc<Wake>,
 ) -> Result<(Vec<Handle>, Vec<Lane>), StartError> {
     let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
-    for (index, plan) in topology.handles.iter().enumerate() {
-        let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
-        let failed =
-            |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
-        let client =
-            Client::new(&plan.client_id, &properties(config, topology, index).client_config(), wake, gone)
-                .map_err(|error| failed(error.to_string()))?;
-        if alone(topology, plan) {
-            // It joins while the others are still being made.
-            subscribe(config, plan, &client)?;
+    if let Err(error) = open_handles(config, topology, wake, gone, &mut handles) {
+        for client in handles.iter().filter_map(|handle| handle.client.as_ref()) {
+            // One that cannot leave was not in the group.
+            let _ = client.begin_close(wake);
         }
-        handles.push(Handle {
-            client: Some(client),
-            plan: plan.clone(),
-            joined: false,
-            revocation: None,
-            fatal: None,
-        });
+        return Err(error);
     }
     let lanes = topology
         .lanes
@@ -243,11 +240,38 @@ pub(super) fn open(
             Lane::new(client, wake, plan.topics.clone())
         })
         .collect();
-    // Only now, with every handle there: joins that follow each other closely are one rebalance.
-    for handle in handles.iter().filter(|handle| !alone(topology, &handle.plan)) {
-        subscribe(config, &handle.plan, handle.client.as_ref().expect("created above"))?;
-    }
     Ok((handles, lanes))
+}
+
+fn open_handles(
+    config: &Config,
+    topology: &Topology,
+    wake: &Arc<Wake>,
+    gone: &Arc<Wake>,
+    handles: &mut Vec<Handle>,
+) -> Result<(), StartError> {
+    for (index, plan) in topology.handles.iter().enumerate() {
+        let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
+        let failed =
+            |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
+        let client =
+            Client::new(&plan.client_id, &properties(config, topology, index).client_config(), wake, gone)
+                .map_err(|error| failed(error.to_string()))?;
+        handles.push(Handle {
+            client: Some(client),
+            plan: plan.clone(),
+            joined: false,
+            revocation: None,
+            fatal: None,
+        });
+        if alone(topology, plan) {
+            // It joins while the others are still being made.
+            subscribe(config, &handles[index])?;
+        }
+    }
+    // Only now, with every handle there: joins that follow each other closely are one rebalance.
+    let mut together = handles.iter().filter(|handle| !alone(topology, &handle.plan));
+    together.try_for_each(|handle| subscribe(config, handle))
 }
 
 /// Whether no other handle of this consumer joins its group.
@@ -255,8 +279,10 @@ fn alone(topology: &Topology, plan: &HandlePlan) -> bool {
     topology.handles.iter().filter(|other| other.group_id == plan.group_id).count() == 1
 }
 
-fn subscribe(config: &Config, plan: &HandlePlan, client: &Client) -> Result<(), StartError> {
-    let names: Vec<&str> = plan.topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
+fn subscribe(config: &Config, handle: &Handle) -> Result<(), StartError> {
+    let Some(client) = &handle.client else { return Ok(()) };
+    let topics = &handle.plan.topics;
+    let names: Vec<&str> = topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
     client
         .subscribe(names.iter().copied())
         .map_err(|what| StartError::Client { topics: names.join(", "), what })
@@ -342,8 +368,14 @@ impl Consumer {
     /// KIP-848. Only before anything was assigned: nothing has been delivered yet.
     pub(super) fn falls_back_from_kip848(&mut self, handle: usize, code: &str) -> bool {
         let refused = code == "UNSUPPORTED_VERSION" || code == "_UNSUPPORTED_FEATURE";
+        // Handles that are leaving are not replaced: those that come next find out by themselves.
         let nothing_yet = self.handles.iter().all(|handle| !handle.joined);
-        if !refused || !nothing_yet || self.handles[handle].plan.protocol != GroupProtocol::Consumer {
+        let leaving = self.degrading.is_under_way() || self.stopping.begun;
+        if !refused
+            || !nothing_yet
+            || leaving
+            || self.handles[handle].plan.protocol != GroupProtocol::Consumer
+        {
             return false;
         }
         let topology = self.topology.clone().without_kip848();
@@ -516,7 +548,7 @@ mod tests {
 
     // shows: E15
     #[test]
-    fn memory_must_hold_what_is_said_or_else_the_least_with_which_several_handles_work() {
+    fn memory_must_hold_the_handles_and_what_they_fetch_ahead_gives_way_before_them() {
         let fits = |config: &Config, mib: Option<u64>| {
             let limits = MachineLimits { memory_bytes: mib.map(|mib| mib << 20), ..MachineLimits::default() };
             let [asked, fits] = resolve_within(config, || limits);
@@ -525,10 +557,10 @@ mod tests {
         };
         let ten = topics(10, RequestedMode::Multi);
         assert_eq!(fits(&ten, None), Mode::Multi);
-        // What it would fetch at most is far more: that gives way while it runs, should it come to it.
+        // What it would fetch at most is far more, in any mode.
         assert_eq!(fits(&ten, Some(64)), Mode::Multi);
         assert_eq!(fits(&ten, Some(4)), Mode::Fair);
-        assert_eq!(fits(&ten.fetch_buffer_mib(100), Some(64)), Mode::Fair);
+        assert_eq!(fits(&ten.fetch_buffer_mib(100), Some(64)), Mode::Multi);
         // Whoever has one handle does not ask.
         let never = || -> MachineLimits { panic!("asked the machine") };
         for mode in [RequestedMode::Fair, RequestedMode::Single, RequestedMode::Auto] {
@@ -540,11 +572,11 @@ mod tests {
     fn brokers_that_are_named_count_in_what_a_handle_needs() {
         let one = topics(2, RequestedMode::Multi);
         let three = one.clone().bootstrap_servers("a:1,b:1, c:1");
-        let [one, three] = [one, three].map(|config| {
-            let [asked, _] = resolve_within(&config, MachineLimits::default);
-            demand(&config, &Topology::new(&config, asked))
-        });
-        assert_eq!((one.descriptors, one.connections), (16, 2));
+        let [one, three] =
+            [one, three].map(|config| [demand(&config), demand(&config.group_strategy(GroupStrategy::Own))]);
+        assert_eq!(one, [HANDLE_DEMAND, HANDLE_DEMAND]);
+        let [three, own] = three;
+        assert_eq!(own, HANDLE_DEMAND, "nothing is refused for brokers that may not be there");
         assert_eq!((three.descriptors, three.connections), (22, 4));
     }
 

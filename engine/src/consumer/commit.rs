@@ -119,8 +119,8 @@ impl Consumer {
     /// Of a commit that is refused for some of its partitions the others are committed. Whoever is refused is
     /// named in the next batch's errors and by [`CommitRefused`](ConsumerEvent::CommitRefused), once, and left
     /// out of commits for a second at first and half a minute at last; then it is tried again by itself,
-    /// unless its offset can never be taken (`OFFSET_METADATA_TOO_LARGE`, `INVALID_COMMIT_OFFSET_SIZE`): then
-    /// a later offset is. The last commit before a partition is given back leaves nobody out.
+    /// unless its offset can never be taken (`OFFSET_METADATA_TOO_LARGE`): then a later
+    /// offset is. The last commit before a partition is given back leaves nobody out.
     ///
     /// Records of a partition that was taken from this
     /// consumer since are left out: they belong to its next owner.

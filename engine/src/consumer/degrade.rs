@@ -44,6 +44,10 @@ const COMMIT_WAIT: Duration = Duration::from_secs(5);
 const LEAVE_WAIT: Duration = Duration::from_secs(10);
 const FREE_WAIT: Duration = Duration::from_secs(5);
 
+/// How much longer they may take to leave while the application holds a batch: it keeps a handle alive, and one
+/// that has not left keeps its partitions from those that come next.
+const LEAVE_WAIT_HELD: Duration = Duration::from_secs(60);
+
 /// When handles that could not be created are tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -80,6 +84,8 @@ pub(super) struct Degrading {
     memory_mib: Option<u64>,
     looked: Instant,
     under_way: Option<Switch>,
+    /// It is being looked at, and not in its place.
+    goes_on: bool,
     /// Steps that were taken.
     steps: u32,
 }
@@ -135,21 +141,29 @@ impl Degrading {
         let memory = readings.iter().find(|reading| reading.resource == Resource::MemoryBytes);
         let memory_mib = memory.map(|reading| reading.limit >> 20);
         let pressure = Pressure::new(Pace::DEFAULT, ladder(config, topology, memory_mib));
-        Self { source, pressure, memory_mib, looked: Instant::now(), under_way: None, steps: 0 }
+        Self {
+            source,
+            pressure,
+            memory_mib,
+            looked: Instant::now(),
+            under_way: None,
+            goes_on: false,
+            steps: 0,
+        }
     }
 
     /// Whether a step is being taken: nothing is delivered then.
     pub(super) fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
+        self.under_way.is_some() || self.goes_on
     }
 
     pub(super) fn steps(&self) -> u32 {
         self.steps
     }
 
-    /// The consumer is stopped, wherever it was.
-    pub(super) fn abandon(&mut self) {
-        self.under_way = None;
+    /// The consumer is stopped, wherever it was. What comes again, of partitions that were given back already.
+    pub(super) fn abandon(&mut self) -> Vec<(String, i32, i64)> {
+        self.under_way.take().map_or_else(Vec::new, |switch| switch.unprocessed)
     }
 
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
@@ -199,7 +213,9 @@ impl Consumer {
         }
         // Several stages may be over at once.
         while let Some(mut switch) = self.degrading.under_way.take() {
+            self.degrading.goes_on = true;
             let went = self.go_on(now, &mut switch);
+            self.degrading.goes_on = false;
             if !matches!(went, Ok(Progress::Over)) {
                 self.degrading.under_way = Some(switch);
             }
@@ -260,7 +276,8 @@ impl Consumer {
                 Stage::Leaving { until: now + LEAVE_WAIT }
             }
             Stage::Leaving { until } => {
-                if now < until && !self.has_left(now) {
+                let held = if self.batches.get() > 0 { LEAVE_WAIT_HELD } else { Duration::ZERO };
+                if !self.has_left(now) && now < until + held {
                     return Ok(Progress::Waits);
                 }
                 self.forget_assignments();
@@ -325,14 +342,24 @@ impl Consumer {
 
     /// What was not given back is not owned any more: a handle had failed, or its group did not answer.
     fn forget_assignments(&mut self) {
-        let assigned: Vec<PartitionIndex> = self.partitions.assigned().map(|(index, _)| index).collect();
-        for index in assigned {
+        let owned = |&(index, _): &(PartitionIndex, &_)| self.offsets.generation(index).is_some();
+        let owned: Vec<(PartitionIndex, (String, i32))> = self
+            .partitions
+            .iter()
+            .filter(owned)
+            .map(|(index, partition)| (index, (partition.entry.topic.clone(), partition.entry.partition)))
+            .collect();
+        for &(index, _) in &owned {
             self.partitions.get_mut(index).generation = None;
             self.offsets.revoked(index);
             self.first_fetch.revoked(index);
             self.refill.forget(index);
             self.forget_failure(index);
             self.refusals.forget(index);
+        }
+        if !owned.is_empty() {
+            let partitions = owned.into_iter().map(|(_, name)| name).collect();
+            self.note(ConsumerEvent::Revoked { generation: self.generation, partitions, lost: true });
         }
     }
 
@@ -347,7 +374,8 @@ impl Consumer {
         };
         match self.open_as(now, &switch.from) {
             Ok(()) => {
-                tracing::warn!(%refusal, "cannot start with less; going on as before");
+                let again = &switch.unprocessed;
+                tracing::warn!(%refusal, ?again, "cannot start with less; going on as before");
                 let at = self.timestamp(now);
                 self.degrading.pressure.put_off(at, switch.advice.step);
                 Ok(Progress::Over)

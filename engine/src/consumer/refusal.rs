@@ -59,7 +59,7 @@ impl Consumer {
             remedy: None,
         };
         let error = self.with_remedy(handle, error);
-        tracing::warn!(topic, partition, %error, "a partition's commit is refused; all others are committed");
+        tracing::warn!(topic, partition, %error, "a partition's commit is refused; no other is kept back by it");
         self.errors.push(error);
         let (offset, code, message) = (due.offset, failure.code.clone(), failure.message.clone());
         self.note(ConsumerEvent::CommitRefused { topic, partition, offset, code, message });
@@ -95,6 +95,10 @@ impl Consumer {
             commit.offsets.iter().filter(|due| !is_missing(due)).map(topic_of).collect();
         let mut gone: Vec<(usize, &Failure)> = Vec::new();
         for (due, failure, _) in refused.iter().filter(|(_, failure, _)| failure.code == MISSING) {
+            if self.refusals.is_refused(due.partition) {
+                // It was said when that began; now it may be alone in its commit.
+                continue;
+            }
             let topic = topic_of(due);
             if !there.contains(&topic) && gone.iter().all(|(known, _)| *known != topic) {
                 gone.push((topic, failure));

@@ -55,8 +55,9 @@ impl Consumer {
         let began = Instant::now();
         let until = began + deadline;
         if !std::mem::replace(&mut self.stopping.begun, true) {
-            self.degrading.abandon();
-            self.stopping.unprocessed = self.unprocessed();
+            // Of one partition only one of both has something to say.
+            self.stopping.unprocessed = self.degrading.abandon();
+            self.stopping.unprocessed.extend(self.unprocessed());
         }
         let mut report =
             StopReport { unprocessed: self.stopping.unprocessed.clone(), ..StopReport::default() };

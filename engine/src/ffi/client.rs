@@ -136,8 +136,10 @@ impl Client {
                 reason.as_mut_ptr(),
                 reason.len(),
             );
-            if rk.is_null() {
-                // On failure the configuration stays with the caller.
+            // On failure the configuration stays with the caller. But once it was copied, and interceptors were
+            // called, librdkafka has freed the list of them that both share: destroying it would free that again
+            // (`fail:` in `rd_kafka_new`). Some KiB are lost with a start that fails.
+            if rk.is_null() && !notes.seen.was_copied() {
                 sys::rd_kafka_conf_destroy(conf);
             }
             rk

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka_sys as sys;
@@ -26,11 +27,19 @@ pub(crate) struct CommitOutcome {
 /// What interceptors saw and the answer's callback has not asked for, in order: both come from librdkafka's
 /// main thread, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<VecDeque<Vec<OffsetEntry>>>);
+pub(super) struct Seen {
+    answers: Mutex<VecDeque<Vec<OffsetEntry>>>,
+    copied: AtomicBool,
+}
 
 impl Seen {
+    /// Whether a handle took over the configuration, even if nothing came of the handle.
+    pub(super) fn was_copied(&self) -> bool {
+        self.copied.load(Ordering::Acquire)
+    }
+
     fn push(&self, offsets: Vec<OffsetEntry>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(offsets);
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push_back(offsets);
     }
 
     /// The same answer as it was before librdkafka wrote to it. `None`: no interceptor saw it.
@@ -39,7 +48,7 @@ impl Seen {
             let name = |entry: &OffsetEntry| (entry.topic.clone(), entry.partition, entry.offset);
             seen.iter().map(name).eq(written.iter().map(name))
         };
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let position = seen.iter().position(same)?;
         seen.drain(..=position).next_back()
     }
@@ -84,8 +93,9 @@ unsafe extern "C" fn on_new(
 ) -> sys::rd_kafka_resp_err_t {
     // SAFETY: the handle is valid inside its callback, and has its opaque by now.
     unsafe {
-        let notes = sys::rd_kafka_opaque(rk);
-        sys::rd_kafka_interceptor_add_on_commit(rk, NAME.as_ptr(), Some(on_commit_answered), notes)
+        let opaque = sys::rd_kafka_opaque(rk);
+        notes(opaque).seen.copied.store(true, Ordering::Release);
+        sys::rd_kafka_interceptor_add_on_commit(rk, NAME.as_ptr(), Some(on_commit_answered), opaque)
     }
 }
 
@@ -122,6 +132,20 @@ mod tests {
                 _ => assert!(Instant::now() < until, "no answer"),
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Some of what is wrong librdkafka finds out only when the handle is half made.
+    #[test]
+    fn a_handle_that_librdkafka_gives_up_half_made_is_an_error() {
+        let wake = Arc::new(Wake::default());
+        for mechanism in ["NOPE", "GSSAPI"] {
+            let mut config = ClientConfig::new();
+            config.set("group.id", "half-made").set("security.protocol", "sasl_plaintext");
+            config.set("sasl.mechanisms", mechanism);
+            for _ in 0..3 {
+                assert!(Client::new("test", &config, &wake, &wake).is_err(), "{mechanism}");
+            }
         }
     }
 

@@ -36,7 +36,8 @@ pub struct Span {
     id: u64,
     pub name: &'static str,
     pub level: Level,
-    pub parent: Option<&'static str>,
+    /// In which span it began, or from which it follows.
+    pub cause: Option<&'static str>,
     pub fields: Fields,
     pub closed: bool,
 }
@@ -79,11 +80,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Captured {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let parent = context.span(id).and_then(|span| Some(span.parent()?.name()));
+        let cause = context.span(id).and_then(|span| Some(span.parent()?.name()));
         let metadata = attributes.metadata();
         let (name, level) = (metadata.name(), *metadata.level());
-        let span = Span { id: id.into_u64(), name, level, parent, fields, closed: false };
+        let span = Span { id: id.into_u64(), name, level, cause, fields, closed: false };
         self.spans.lock().unwrap_or_else(PoisonError::into_inner).push(span);
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        let cause = context.span(follows).map(|span| span.name());
+        self.with(id, |span| span.cause = cause);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _context: Context<'_, S>) {

@@ -65,7 +65,7 @@ fn advised(pace: Pace, (ladder, rounds): &Course) -> Vec<(Timestamp, Advice)> {
 /// How long a resource has been short without a break when the machine spoke, and how often that was read.
 fn spell(rounds: &[Round], resource: Resource, until: Timestamp) -> Option<(Duration, u32)> {
     let position = RESOURCES.iter().position(|known| *known == resource)?;
-    let (mut now, mut since, mut count) = (Timestamp::ZERO, None, 0);
+    let (mut now, mut since, mut count, mut last) = (Timestamp::ZERO, None, 0, Timestamp::ZERO);
     for (apart, percents) in rounds {
         now = now + Duration::from_millis(*apart);
         if now > until {
@@ -73,8 +73,11 @@ fn spell(rounds: &[Round], resource: Resource, until: Timestamp) -> Option<(Dura
         }
         match percents[position] {
             Some(percent) if percent >= 90 => {
+                if now.since(last) > PACE.sustain {
+                    (since, count) = (None, 0);
+                }
                 since = since.or(Some(now));
-                count += 1;
+                (count, last) = (count + 1, now);
             }
             Some(percent) if percent >= 80 => {}
             _ => (since, count) = (None, 0),
@@ -138,7 +141,7 @@ fn giving_way_is_slow_and_only_goes_down() {
 #[test]
 fn giving_way_is_slow_and_only_goes_down_catches_haste_and_ways_up() {
     let impatient = [
-        ("no sustain time", Pace { sustain: Duration::ZERO, ..PACE }),
+        ("too little patience", Pace { sustain: Duration::from_secs(3), ..PACE }),
         ("one reading is enough", Pace { readings: 1, sustain: Duration::from_millis(4_000), ..PACE }),
         ("no cool-down", Pace { cool_down: Duration::ZERO, ..PACE }),
         ("no hysteresis", Pace { leave_percent: 0, ..PACE }),

@@ -438,7 +438,14 @@ async fn no_group_is_left_while_commits_are_not_answered() {
     consumer.is_short_of(Resource::Descriptors, AT_ONCE);
     // What is only marked is committed before any group is left.
     let until = Instant::now() + Duration::from_secs(40);
+    let mut committing = false;
     while course.count() < 600 {
+        let stage = consumer.degrading.under_way.as_ref().map(|switch| switch.stage);
+        committing |= matches!(stage, Some(Stage::Committing { .. }));
+        assert!(!matches!(
+            stage,
+            Some(Stage::Leaving { .. } | Stage::Freeing { .. } | Stage::Opening { .. })
+        ));
         assert!(Instant::now() < until, "{:?} {}", course.events, consumer.status());
         let batch = consumer.get_many(Duration::from_millis(50), None).await.expect("poll");
         course.note(&batch);
@@ -446,6 +453,7 @@ async fn no_group_is_left_while_commits_are_not_answered() {
         course.listen(&mut consumer);
     }
     course.is_exactly_once(100);
+    assert!(committing, "it never began");
     assert_eq!(course.degradations(), Vec::<&ConsumerEvent>::new());
     assert_eq!(runs(&consumer), (Mode::Multi, 3, 3));
     // It is tried again.
@@ -567,8 +575,8 @@ async fn a_stop_in_the_middle_of_it_leaves_nothing_behind() {
                 _ => matches!(stage_now, Some(Stage::Freeing { .. } | Stage::Opening { .. })),
             }
         };
-        while !is_there(&consumer) && consumer.degrading.steps() == 0 {
-            assert!(Instant::now() < until, "{stage}");
+        while !is_there(&consumer) {
+            assert!(Instant::now() < until && consumer.degrading.steps() == 0, "{stage} was never seen");
             let _ = tokio::time::timeout(
                 Duration::from_micros(100),
                 consumer.get_many(Duration::from_secs(5), None),
@@ -578,6 +586,29 @@ async fn a_stop_in_the_middle_of_it_leaves_nothing_behind() {
         stopped(consumer).await;
         everything_is_committed(&mock, &group).await;
     }
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_it_tells_what_comes_again() {
+    let mock = cluster(100);
+    let mut consumer = Consumer::start(config(&mock, "stopped-unmarked", ModeRequest::Multi)).expect("start");
+    let mut held = Vec::new();
+    let until = Instant::now() + Duration::from_secs(60);
+    while held.iter().map(Batch::len).sum::<usize>() < 600 {
+        assert!(Instant::now() < until);
+        held.push(consumer.get_many(Duration::from_millis(50), None).await.expect("poll"));
+    }
+    consumer.is_short_of(Resource::Descriptors, AT_ONCE);
+    // Everything was given back by then, and nothing can be opened.
+    consumer.config.properties.insert("no.such.property".to_owned(), "1".to_owned());
+    while consumer.get_many(Duration::from_millis(50), None).await.is_ok() {
+        assert!(Instant::now() < until);
+    }
+    let mut unprocessed = consumer.stop(Duration::from_secs(10)).await.unprocessed;
+    unprocessed.sort();
+    let all =
+        ["a", "b", "c"].into_iter().flat_map(|topic| [0, 1].map(|number| (topic.to_owned(), number, 0)));
+    assert_eq!(unprocessed, all.collect::<Vec<_>>());
 }
 
 #[tokio::test]
