@@ -35,12 +35,12 @@ pub(super) struct Question {
 
 /// A partition of which no offset tells where it goes on.
 #[derive(Debug)]
-struct Unplaced {
-    index: PartitionIndex,
-    entry: PartitionEntry,
-    was_sought: bool,
+pub(super) struct Unplaced {
+    pub(super) index: PartitionIndex,
+    pub(super) entry: PartitionEntry,
+    pub(super) was_sought: bool,
     /// The log's end as the first fetch told it, or else the last.
-    end: Option<i64>,
+    pub(super) end: Option<i64>,
 }
 
 impl Consumer {
@@ -112,9 +112,10 @@ impl Consumer {
         }
     }
 
-    fn place(&mut self, unplaced: &[Unplaced], committed: &[OffsetEntry]) {
+    pub(super) fn place(&mut self, unplaced: &[Unplaced], committed: &[OffsetEntry]) {
         let without = |entry: &PartitionEntry| {
-            let of = |answer: &&OffsetEntry| answer.partition == entry.partition && answer.topic == entry.topic;
+            let of =
+                |answer: &&OffsetEntry| answer.partition == entry.partition && answer.topic == entry.topic;
             committed.iter().find(of).is_some_and(|answer| answer.error.is_none() && answer.offset < 0)
         };
         let open: Vec<&Unplaced> =
