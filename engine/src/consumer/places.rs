@@ -47,12 +47,12 @@ impl Consumer {
     /// Has every partition keep its place. Asks the group where that depends on what it has committed.
     pub(super) fn keep_places(&mut self, now: Instant) {
         let assigned: Vec<PartitionIndex> = self.partitions.assigned().map(|(index, _)| index).collect();
-        let from_the_start = self.begins_at_the_start();
+        let from_the_end = self.begins_at_the_end();
         let mut unplaced: BTreeMap<usize, Vec<Unplaced>> = BTreeMap::new();
         for index in assigned {
             let was_sought = match self.offsets.keeps_its_place(index) {
                 Some(Place::Sought) => true,
-                Some(Place::Untold) if !from_the_start => false,
+                Some(Place::Untold) if from_the_end => false,
                 _ => continue,
             };
             let partition = self.partitions.get(index);
@@ -66,10 +66,11 @@ impl Consumer {
         }
     }
 
-    /// Without a committed offset the new handle begins before everything then, whatever was fetched.
-    fn begins_at_the_start(&self) -> bool {
+    /// Only then may the new handle begin behind what the old one had not delivered. From the start nothing is
+    /// passed over, and where no position may be chosen there is none to be kept.
+    fn begins_at_the_end(&self) -> bool {
         let reset = self.config.properties.get("auto.offset.reset").map(String::as_str);
-        matches!(reset, Some("earliest" | "smallest" | "beginning"))
+        matches!(reset, None | Some("latest" | "largest" | "end"))
     }
 
     fn ask_for_places(&mut self, now: Instant, handle: usize, unplaced: Vec<Unplaced>) {
