@@ -117,7 +117,8 @@ pub struct Committable {
 ///   revocation in between starts over), [`delivered`](Self::delivered) for every range it hands to
 ///   the application, in order of offsets; [`sought`](Self::sought) before it reads on from another
 ///   place;
-///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent).
+///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent);
+///   before that [`keeps_its_place`](Self::keeps_its_place) where it will take it up again itself.
 /// - The application, through the consumer: [`completed`](Self::completed) with the generation that
 ///   `delivered` returned; in any order, overlapping, repeated (idempotent).
 /// - The committer: sends what [`dirty`](Self::dirty) lists, and reports each success with

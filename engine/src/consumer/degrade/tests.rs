@@ -803,7 +803,7 @@ async fn a_partition_that_was_sought_and_has_delivered_nothing_since_goes_on_the
         course.count() == 600 && !consumer.commits.any_pending() && course.committed.len() == 6
     };
     course.until(&mut consumer, settled).await;
-    // With nothing delivered the step would not come sooner, and with it no poll.
+    // The next poll begins the step, and delivers nothing.
     consumer.seek("a", 0, SeekTo::Offset(50), Duration::from_secs(10)).await.expect("owned");
     gives_way(&mut consumer, || ()).await;
     let mut again = Course::default();
