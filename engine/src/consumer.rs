@@ -13,6 +13,7 @@ mod exact_lag;
 mod flow;
 mod join;
 mod lane;
+mod places;
 mod quarantine;
 mod rebalance;
 mod refill;

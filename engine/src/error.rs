@@ -28,7 +28,7 @@ pub enum PollError {
     #[error("the consumer is stopped")]
     Stopped,
     /// Resources ran short, and the consumer could open neither smaller handles nor the ones it had. What was
-    /// processed is committed. The next poll tries again.
+    /// processed is committed, but for what was refused, as batches' errors told. The next poll tries again.
     #[error("resources ran short, and no Kafka handle can be opened: {what}")]
     NoHandle {
         /// Why, for both.

@@ -92,8 +92,9 @@ pub enum ConsumerEvent {
         limit: u64,
         /// The budget of memory for what is fetched ahead from now on, MiB; `None`: there is none.
         fetch_buffer_mib: Option<u32>,
-        /// Topic, partition and the first offset that was delivered and not marked as processed in time: from
-        /// there on records come again.
+        /// Topic, partition and the offset from which records come again: the first that was delivered and not
+        /// marked as processed in time; or, where what was marked could not be committed, what was committed
+        /// before (else the first that was delivered).
         unprocessed: Vec<(String, i32, i64)>,
     },
     /// The broker's answer to a commit.

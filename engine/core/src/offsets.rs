@@ -117,7 +117,8 @@ pub struct Committable {
 ///   revocation in between starts over), [`delivered`](Self::delivered) for every range it hands to
 ///   the application, in order of offsets; [`sought`](Self::sought) before it reads on from another
 ///   place;
-///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent).
+///   [`revoked`](Self::revoked) when it loses the partition, after the last commit (idempotent);
+///   before that [`keeps_its_place`](Self::keeps_its_place) where it will take it up again itself.
 /// - The application, through the consumer: [`completed`](Self::completed) with the generation that
 ///   `delivered` returned; in any order, overlapping, repeated (idempotent).
 /// - The committer: sends what [`dirty`](Self::dirty) lists, and reports each success with
@@ -146,6 +147,23 @@ struct Partition {
     behind_gap: BTreeMap<i64, i64>,
     committable: Option<i64>,
     committed: Option<i64>,
+    /// The first offset that was delivered in this generation.
+    first: Option<i64>,
+    /// Where reading was told to go on, until a record from there is completed.
+    sought: Option<i64>,
+}
+
+/// What a partition that is about to be given up and taken up again goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Offsets tell: what is committed, or what is committable now.
+    Kept,
+    /// Nothing was delivered or committed in this ownership: it goes on from what the group has committed
+    /// or, where it has nothing, from where `auto.offset.reset` says.
+    Untold,
+    /// The log's beginning or its end was sought, and nothing was delivered since: which offset that is, the
+    /// next record tells.
+    Sought,
 }
 
 impl OffsetTracker {
@@ -167,6 +185,8 @@ impl OffsetTracker {
             behind_gap: BTreeMap::new(),
             committable: None,
             committed,
+            first: None,
+            sought: None,
         };
         self.partitions.insert(partition, fresh);
         generation
@@ -187,18 +207,55 @@ impl OffsetTracker {
             committable: entry.committable.filter(|&committable| committable <= offset),
             // Further on than what will be committed next: offsets of a generation must only rise.
             committed: entry.committed.filter(|&committed| committed <= offset),
+            first: None,
+            sought: Some(offset),
         };
         Some(entry.generation)
     }
 
     /// The ownership is about to be given up, and taken up again elsewhere. Where nothing of it was committed,
-    /// the first record that was delivered becomes committable as the place to go on from: without a committed
-    /// offset the next owner would begin where `auto.offset.reset` says, which may lie behind it.
-    pub fn keeps_its_place(&mut self, partition: PartitionIndex) {
-        let Some(entry) = self.partitions.get_mut(partition) else { return };
-        if entry.committable.is_none() && entry.committed.is_none() {
-            entry.committable = entry.delivered.front().map(|first| first.first);
+    /// or nothing was completed since a seek, the first record that was delivered, or else the offset that was
+    /// sought, becomes committable as the place to go on from: the next owner would begin at an older commit
+    /// otherwise, or where `auto.offset.reset` says, which may lie behind it.
+    ///
+    /// Tells whether that was enough; where it was not, [`goes_on_from`](Self::goes_on_from) takes what is
+    /// found out. `None`: not assigned.
+    pub fn keeps_its_place(&mut self, partition: PartitionIndex) -> Option<Place> {
+        let entry = self.partitions.get_mut(partition)?;
+        if entry.has_a_place() {
+            return Some(Place::Kept);
         }
+        // Beginning and end are no offsets.
+        let concrete = entry.sought.filter(|&offset| (0..i64::MAX).contains(&offset));
+        let first = entry.delivered.front().map(|first| first.first);
+        let Some(place) = first.or(concrete) else {
+            return Some(if entry.sought.is_some() { Place::Sought } else { Place::Untold });
+        };
+        entry.committable = Some(place);
+        Some(Place::Kept)
+    }
+
+    /// The next record of a partition without a place is this one or a later one. Changes nothing where
+    /// something was delivered or has a place.
+    pub fn goes_on_from(&mut self, partition: PartitionIndex, offset: i64) {
+        if let Some(entry) = self.partitions.get_mut(partition)
+            && entry.first.is_none()
+            && !entry.has_a_place()
+        {
+            entry.committable = Some(offset);
+        }
+    }
+
+    /// From where records come again that were delivered, should the ownership end now: from the first that
+    /// is not completed, and where the last commit was not taken, from what was committed before. `None`: from
+    /// nowhere.
+    #[must_use]
+    pub fn comes_again(&self, partition: PartitionIndex) -> Option<i64> {
+        let entry = self.partitions.get(partition)?;
+        let begins = entry.first?;
+        let open = entry.delivered.front().map(|front| front.first);
+        let is_dirty = entry.committable.is_some() && entry.committable != entry.committed;
+        if is_dirty { Some(entry.committed.unwrap_or(begins)) } else { open }
     }
 
     /// The ownership ends: completions and commit answers of its generation change nothing from
@@ -234,6 +291,7 @@ impl OffsetTracker {
             return Err(DeliveryError::SteppedBack { partition, first, position });
         }
         let adjacent = entry.position == Some(first);
+        entry.first.get_or_insert(first);
         entry.position = Some(last.saturating_add(1));
         match entry.delivered.back_mut() {
             Some(run) if adjacent => run.last = last,
@@ -324,6 +382,11 @@ impl OffsetTracker {
 }
 
 impl Partition {
+    /// Whether the next owner goes on in the right place by what is committed or will be.
+    fn has_a_place(&self) -> bool {
+        self.sought.is_none() && (self.committable.is_some() || self.committed.is_some())
+    }
+
     fn complete(&mut self, range: OffsetRange) -> Completion {
         let Some(front) = self.delivered.front() else { return Completion::Recorded };
         if range.last < front.first {
@@ -347,7 +410,7 @@ impl Partition {
             }
         }
         let committable = done.saturating_add(1);
-        self.committable = Some(committable);
+        (self.committable, self.sought) = (Some(committable), None);
         Completion::Advanced { committable }
     }
 

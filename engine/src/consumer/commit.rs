@@ -20,6 +20,7 @@ use crate::topology::HandlePlan;
 use crate::traces;
 
 use super::Consumer;
+use super::places::Question;
 
 /// A coordinator that moves or loads its group is back within seconds; until then a commit every
 /// second is no burden.
@@ -37,6 +38,8 @@ pub(super) struct Commits {
     retries: BTreeMap<usize, Retry>,
     /// Handles whose group may not commit, as was told.
     forbidden: BTreeSet<usize>,
+    /// What is to be known before places are committed.
+    pub(super) questions: Vec<Question>,
 }
 
 /// When a handle's commit is to be tried again.
@@ -76,6 +79,7 @@ impl Commits {
     pub(super) fn forget(&mut self, handle: usize) {
         self.in_flight.retain(|commit| commit.handle != handle);
         self.wanted.retain(|&wanted| wanted != handle);
+        self.questions.retain(|question| question.handle != handle);
         self.retries.remove(&handle);
         self.forbidden.remove(&handle);
     }
@@ -85,9 +89,9 @@ impl Commits {
         self.is_in_flight(handle) || self.retries.get(&handle).is_some_and(|retry| !retry.rebalancing)
     }
 
-    /// Whether anything is in flight or to be tried again.
+    /// Whether anything is in flight, to be tried again or to be found out first.
     pub(super) fn any_pending(&self) -> bool {
-        !self.in_flight.is_empty() || !self.retries.is_empty()
+        !self.in_flight.is_empty() || !self.retries.is_empty() || !self.questions.is_empty()
     }
 
     /// When the next commit is to be tried again.
@@ -152,6 +156,7 @@ impl Consumer {
 
     /// Tries again what is due.
     pub(super) fn retry_commits(&mut self, now: Instant) {
+        self.serve_places(now);
         let due: Vec<usize> = self
             .commits
             .retries

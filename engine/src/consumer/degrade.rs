@@ -264,14 +264,14 @@ impl Consumer {
                 if now < until && !self.unprocessed().is_empty() {
                     return Ok(Progress::Waits);
                 }
-                self.commit_before_leaving();
+                self.commit_before_leaving(now);
                 Stage::Committing { until: now + COMMIT_WAIT }
             }
             Stage::Committing { until } => {
                 if self.commits.any_pending() {
                     return Ok(if now < until { Progress::Waits } else { self.put_off(now, switch) });
                 }
-                switch.unprocessed = self.unprocessed();
+                switch.unprocessed = self.comes_again();
                 self.begin_to_leave();
                 Stage::Leaving { until: now + LEAVE_WAIT }
             }
@@ -302,10 +302,18 @@ impl Consumer {
     }
 
     /// Sends what is processed. A partition of which nothing is keeps its place in the log all the same.
-    fn commit_before_leaving(&mut self) {
-        let assigned: Vec<PartitionIndex> = self.partitions.assigned().map(|(index, _)| index).collect();
-        assigned.into_iter().for_each(|index| self.offsets.keeps_its_place(index));
+    fn commit_before_leaving(&mut self, now: Instant) {
+        self.keep_places(now);
         self.commit_processed();
+    }
+
+    /// Where records come again: what is not processed, and what is and could not be committed.
+    fn comes_again(&self) -> Vec<(String, i32, i64)> {
+        let again = |(index, partition): (_, &super::Partition)| {
+            let offset = self.offsets.comes_again(index)?;
+            Some((partition.entry.topic.clone(), partition.entry.partition, offset))
+        };
+        self.partitions.assigned().filter_map(again).collect()
     }
 
     /// Commits are not answered: the groups are not left, and the consumer goes on as it was.

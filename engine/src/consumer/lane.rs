@@ -85,6 +85,27 @@ impl Lane {
         }
     }
 
+    /// Looks at all that is here now, and names the partition and the offset of each record that is owned. As
+    /// with [`Self::look`] it stays the next to be taken; the client fetches anew what the queue has room for.
+    pub(super) fn look_through(
+        &mut self,
+        partitions: &Partitions,
+        names: &[Arc<str>],
+        mut found: impl FnMut(PartitionIndex, i64),
+    ) {
+        let mut waiting = Vec::new();
+        let queued = self.queue.len();
+        if queued > 0 {
+            self.queue.take(queued, &mut waiting);
+        }
+        self.ahead.extend(waiting);
+        for message in self.held.iter().chain(&self.ahead).filter(|message| !message.is_error()) {
+            if let Some((_, index, _)) = self.identify(message, partitions, names) {
+                found(index, message.offset());
+            }
+        }
+    }
+
     /// A failed fetch is taken up again where it failed, as in [`Self::move_errors_out`]. The seek
     /// outdates at once what the queue holds of the partition; what is kept of it goes with it.
     fn move_error_out(&mut self, partitions: &Partitions, names: &[Arc<str>], batch: &mut BatchBuilder) {

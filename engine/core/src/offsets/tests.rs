@@ -164,6 +164,52 @@ fn who_gives_up_before_anything_is_completed_commits_where_it_began() {
 
     let mut nothing_delivered = OffsetTracker::new();
     nothing_delivered.assigned(P, None);
-    nothing_delivered.keeps_its_place(P);
+    assert_eq!(nothing_delivered.keeps_its_place(P), Some(Place::Untold));
     assert_eq!(nothing_delivered.committable(P), None);
+    nothing_delivered.goes_on_from(P, 7);
+    assert_eq!(nothing_delivered.dirty().map(|due| due.offset).collect::<Vec<_>>(), [7]);
+    nothing_delivered.goes_on_from(P, 9);
+    assert_eq!(nothing_delivered.committable(P), Some(7), "the first word counts");
+    assert_eq!(nothing_delivered.comes_again(P), None, "nothing was delivered");
+    assert_eq!(OffsetTracker::new().keeps_its_place(P), None, "nobody assigned it");
+}
+
+#[test]
+fn who_gives_up_after_a_seek_goes_on_there_whatever_was_committed() {
+    let (mut tracker, generation) = delivered(&[(0, 9)]);
+    tracker.completed(P, generation, range(0, 9)).unwrap();
+    tracker.committed(P, generation, 10);
+    for target in [4, 50] {
+        tracker.sought(P, target).unwrap();
+        assert_eq!(tracker.keeps_its_place(P), Some(Place::Kept));
+        assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [target]);
+        // The log goes on a little behind it.
+        let sought = tracker.generation(P).unwrap();
+        tracker.delivered(P, range(target + 2, target + 9)).unwrap();
+        tracker.keeps_its_place(P);
+        assert_eq!(tracker.committable(P), Some(target + 2));
+        tracker.completed(P, sought, range(target + 2, target + 5)).unwrap();
+        tracker.keeps_its_place(P);
+        assert_eq!(tracker.committable(P), Some(target + 6));
+    }
+    for no_offset in [i64::MIN, i64::MAX] {
+        tracker.sought(P, no_offset).unwrap();
+        assert_eq!(tracker.keeps_its_place(P), Some(Place::Sought));
+    }
+    tracker.goes_on_from(P, 70);
+    assert_eq!(tracker.committable(P), Some(70));
+}
+
+#[test]
+fn what_comes_again_begins_at_what_was_committed() {
+    let (mut tracker, generation) = delivered(&[(5, 9), (10, 19)]);
+    assert_eq!(tracker.comes_again(P), Some(5));
+    tracker.completed(P, generation, range(5, 9)).unwrap();
+    assert_eq!(tracker.comes_again(P), Some(5), "no commit was taken");
+    tracker.committed(P, generation, 10);
+    assert_eq!(tracker.comes_again(P), Some(10));
+    tracker.completed(P, generation, range(10, 19)).unwrap();
+    assert_eq!(tracker.comes_again(P), Some(10), "the last commit was not taken");
+    tracker.committed(P, generation, 20);
+    assert_eq!(tracker.comes_again(P), None);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairpoll_core::offsets::Place;
 use fairpoll_core::{Generation, OffsetRange, OffsetTracker, PartitionIndex};
 use proptest::prelude::*;
 
@@ -330,4 +331,132 @@ fn a_partition_is_dirty_until_its_commit_is_answered() {
 #[test]
 fn a_partition_is_dirty_until_its_commit_is_answered_catches_forgotten_answers() {
     catches_defect(Claim::DirtyUntilCommitted, Defect::ForgetsCommitted);
+}
+
+/// What happens to a partition before it keeps its place.
+#[derive(Debug, Clone)]
+enum Step {
+    Deliver(i64, i64),
+    CompleteInOrder(i64),
+    /// The last so many that were delivered: behind a gap, mostly.
+    CompleteLast(i64),
+    Seek(i64),
+    Committed,
+    KeepsItsPlace,
+    GoesOnFrom(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let target = prop_oneof![6 => 0_i64..200, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    let step = prop_oneof![
+        4 => (0_i64..4, 1_i64..20).prop_map(|(gap, count)| Step::Deliver(gap, count)),
+        3 => (1_i64..20).prop_map(Step::CompleteInOrder),
+        2 => (1_i64..20).prop_map(Step::CompleteLast),
+        1 => target.prop_map(Step::Seek),
+        2 => Just(Step::Committed),
+        2 => Just(Step::KeepsItsPlace),
+        1 => (0_i64..20).prop_map(Step::GoesOnFrom),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// A place is never past a record that was delivered and not completed, nor past one that is still to come;
+/// nor before what is committed unless the application sought; and where offsets tell one there is one.
+fn keeps_a_place(steps: &[Step], keep: impl Fn(&mut OffsetTracker) -> Option<Place>) -> Verdict {
+    let mut tracker = OffsetTracker::new();
+    let mut generation = tracker.assigned(PARTITION, None);
+    let mut records: BTreeMap<i64, bool> = BTreeMap::new();
+    let (mut next, mut committed, mut was_sought, mut is_concrete) = (0, None::<i64>, false, false);
+    let mut completed_since = false;
+    for step in steps {
+        match *step {
+            Step::Deliver(gap, count) => {
+                let range = OffsetRange { first: next + gap, last: next + gap + count - 1 };
+                tracker.delivered(PARTITION, range).expect("offsets rise");
+                records.extend((range.first..=range.last).map(|offset| (offset, false)));
+                next = range.last + 1;
+            }
+            Step::CompleteInOrder(count) => {
+                let open = records.iter().find(|(_, done)| !**done).map(|(offset, _)| *offset);
+                let Some(first) = open else { continue };
+                let last = (first + count - 1).min(next - 1);
+                tracker.completed(PARTITION, generation, OffsetRange { first, last }).expect("delivered");
+                records.range_mut(first..=last).for_each(|(_, done)| *done = true);
+                completed_since = true;
+            }
+            Step::CompleteLast(count) => {
+                let Some((&begins, _)) = records.first_key_value() else { continue };
+                let (first, last) = ((next - count).max(begins), next - 1);
+                tracker.completed(PARTITION, generation, OffsetRange { first, last }).expect("delivered");
+                records.range_mut(first..=last).for_each(|(_, done)| *done = true);
+                completed_since |= records.values().next() == Some(&true);
+            }
+            Step::Seek(target) => {
+                generation = tracker.sought(PARTITION, target).expect("assigned");
+                records.clear();
+                (was_sought, is_concrete) = (true, (0..i64::MAX).contains(&target));
+                completed_since = false;
+                next = if is_concrete { target } else { next };
+            }
+            Step::Committed => {
+                let Some(offset) = tracker.dirty().next().map(|due| due.offset) else { continue };
+                tracker.committed(PARTITION, generation, offset);
+                committed = Some(offset);
+            }
+            Step::GoesOnFrom(distance) => {
+                // Asked for before anything is delivered, told after it: then it must change nothing.
+                let told = if records.is_empty() { next } else { next + distance };
+                tracker.goes_on_from(PARTITION, told);
+            }
+            Step::KeepsItsPlace => {
+                let place = keep(&mut tracker);
+                let kept = tracker.committable(PARTITION).or(tracker.last_committed(PARTITION));
+                let told = !records.is_empty() || (was_sought && is_concrete);
+                if told && (place != Some(Place::Kept) || kept.is_none()) {
+                    return Err(format!("{place:?}, {kept:?}, although offsets tell"));
+                }
+                if was_sought
+                    && told
+                    && !completed_since
+                    && kept.is_none_or(|kept| Some(kept) < records.keys().next().copied().or(Some(next)))
+                {
+                    return Err(format!("{kept:?} is before what was sought"));
+                }
+            }
+        }
+        let Some(place) = tracker.committable(PARTITION) else { continue };
+        let open = records.iter().find(|(_, done)| !**done).map_or(next, |(offset, _)| *offset);
+        if place > open {
+            return Err(format!("{place} may be committed, {open} is not completed"));
+        }
+        if !was_sought && committed.is_some_and(|committed| place < committed) {
+            return Err(format!("{place} may be committed after {committed:?}"));
+        }
+    }
+    Ok(())
+}
+
+// shows: E15
+#[test]
+fn a_place_is_where_reading_goes_on() {
+    holds(&steps(), |steps| keeps_a_place(steps, |tracker| tracker.keeps_its_place(PARTITION)));
+}
+
+#[test]
+fn a_place_is_where_reading_goes_on_catches_one_behind_what_was_delivered() {
+    catches("the position", &steps(), |steps| {
+        keeps_a_place(steps, |tracker| {
+            if tracker.committable(PARTITION).is_none()
+                && let Some(position) = tracker.position(PARTITION)
+            {
+                tracker.sought(PARTITION, position);
+            }
+            tracker.keeps_its_place(PARTITION)
+        })
+    });
+}
+
+#[test]
+fn a_place_is_where_reading_goes_on_catches_nobody_keeping_any() {
+    catches("nothing kept", &steps(), |steps| keeps_a_place(steps, |_| Some(Place::Kept)));
 }

@@ -11,7 +11,9 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use super::{Source, Stage, ladder};
-use crate::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, Mode, ModeRequest, PollError};
+use crate::consumer::places::Unplaced;
+use crate::ffi::OffsetEntry;
+use crate::{Batch, Config, Consumer, ConsumerEvent, GroupStrategy, Mode, ModeRequest, PollError, SeekTo};
 
 #[path = "../../../tests/common/mock.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests outside, and used in part")]
@@ -435,6 +437,13 @@ async fn no_group_is_left_while_commits_are_not_answered() {
     let mut course = Course::default();
     course.until(&mut consumer, |course, _| course.count() >= 100).await;
     mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, 1_000);
+    // Something that is marked since, whatever was still answered well.
+    let before = course.count();
+    while course.count() == before {
+        let batch = consumer.get_many(Duration::from_secs(5), None).await.expect("poll");
+        course.note(&batch);
+        consumer.mark_processed(&batch);
+    }
     consumer.is_short_of(Resource::Descriptors, AT_ONCE);
     // What is only marked is committed before any group is left.
     let until = Instant::now() + Duration::from_secs(40);
@@ -705,4 +714,192 @@ async fn wherever_it_gives_way_nothing_committed_comes_again_and_nothing_is_lost
         stopped(consumer).await;
         everything_is_committed(&mock, &group).await;
     }
+}
+
+/// A consumer that reads from the end in a group that has committed nothing, with its topics paused. Its
+/// position in each log is certain: the first fetches are answered.
+async fn at_the_end(mock: &Mock, group: &str) -> Consumer {
+    let latest = config(mock, group, ModeRequest::Multi).property("auto.offset.reset", "latest");
+    let mut consumer = Consumer::start(latest).expect("start");
+    TOPICS.iter().for_each(|topic| consumer.pause_topic(topic).expect("known"));
+    let until = Instant::now() + Duration::from_secs(40);
+    while consumer.status().assigned_partitions < 2 * TOPICS.len() {
+        assert!(Instant::now() < until, "{}", consumer.status());
+        assert!(consumer.get_many(Duration::ZERO, None).await.expect("poll").is_empty());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let is_fetched = |consumer: &Consumer| {
+        consumer.partitions.assigned().all(|(index, _)| consumer.watermarks(index).is_some())
+    };
+    while !is_fetched(&consumer) {
+        assert!(Instant::now() < until, "{}", consumer.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    consumer
+}
+
+/// Gives way, and opens no handle before it was `meanwhile`.
+async fn gives_way(consumer: &mut Consumer, meanwhile: impl FnOnce()) {
+    consumer.is_short_of(Resource::Descriptors, AT_ONCE);
+    consumer.config.properties.insert("no.such.property".to_owned(), "1".to_owned());
+    let until = Instant::now() + Duration::from_secs(40);
+    while consumer.get_many(Duration::from_millis(50), None).await.is_ok() {
+        assert!(Instant::now() < until, "{}", consumer.status());
+    }
+    meanwhile();
+    consumer.config.properties.remove("no.such.property");
+    while consumer.degrading.is_under_way() {
+        assert!(Instant::now() < until, "{}", consumer.status());
+        let _ = consumer.get_many(Duration::from_millis(50), None).await;
+    }
+    assert_eq!(consumer.degrading.steps(), 1);
+}
+
+/// Each log came from 20 to before `end`, once.
+async fn comes_from_the_old_end(consumer: &mut Consumer, end: i64) {
+    TOPICS.iter().for_each(|topic| consumer.resume_topic(topic).expect("known"));
+    let mut course = Course::default();
+    let expected = 2 * TOPICS.len() * usize::try_from(end - 20).expect("few");
+    course.until(consumer, |course, _| course.count() >= expected).await;
+    assert_eq!(course.delivered.len(), 2 * TOPICS.len());
+    for (log, offsets) in &course.delivered {
+        assert_eq!(*offsets, (20..end).collect::<Vec<i64>>(), "{log:?}");
+    }
+}
+
+fn produce_everywhere(mock: &Mock, records: usize) {
+    TOPICS.iter().for_each(|topic| (0..2).for_each(|partition| mock.produce(topic, partition, records)));
+}
+
+// shows: E15
+#[tokio::test]
+async fn what_is_produced_to_idle_topics_while_no_handle_is_open_comes_although_nothing_was_committed() {
+    let mock = cluster(20);
+    let mut consumer = at_the_end(&mock, "latest-idle").await;
+    gives_way(&mut consumer, || produce_everywhere(&mock, 5)).await;
+    comes_from_the_old_end(&mut consumer, 25).await;
+    stopped(consumer).await;
+}
+
+// shows: E15
+#[tokio::test]
+async fn what_waits_in_the_lanes_comes_again_although_nothing_was_committed() {
+    let mock = cluster(20);
+    let mut consumer = at_the_end(&mock, "latest-fetched").await;
+    produce_everywhere(&mock, 5);
+    let until = Instant::now() + Duration::from_secs(40);
+    while consumer.lanes.iter().any(|lane| lane.queued() < 10) {
+        assert!(Instant::now() < until, "{}", consumer.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gives_way(&mut consumer, || produce_everywhere(&mock, 3)).await;
+    comes_from_the_old_end(&mut consumer, 28).await;
+    stopped(consumer).await;
+}
+
+/// A commit that another consumer of the group made before counts, however little was fetched of the log.
+// shows: E15
+#[tokio::test]
+async fn a_place_that_the_group_has_is_not_moved() {
+    let mock = cluster(20);
+    let mut consumer = at_the_end(&mock, "latest-committed").await;
+    let committed = |topic: &str, partition, offset| OffsetEntry {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        error: None,
+    };
+    let answers: Vec<OffsetEntry> =
+        TOPICS.iter().flat_map(|topic| [committed(topic, 0, 7), committed(topic, 1, -1001)]).collect();
+    let unplaced: Vec<Unplaced> = consumer
+        .partitions
+        .assigned()
+        .map(|(index, partition)| Unplaced {
+            index,
+            entry: partition.entry.clone(),
+            was_sought: false,
+            end: Some(20),
+        })
+        .collect();
+    consumer.place(&unplaced, &answers);
+    let places: BTreeMap<i32, Option<i64>> = consumer
+        .partitions
+        .assigned()
+        .map(|(index, partition)| (partition.entry.partition, consumer.offsets.committable(index)))
+        .collect();
+    assert_eq!(places, BTreeMap::from([(0, None), (1, Some(20))]));
+    consumer.stop(Duration::from_secs(10)).await;
+}
+
+// shows: E15
+#[tokio::test]
+async fn a_partition_that_was_sought_and_has_delivered_nothing_since_goes_on_there() {
+    let mock = cluster(100);
+    let mut consumer = Consumer::start(config(&mock, "sought", ModeRequest::Multi)).expect("start");
+    let mut course = Course::default();
+    let settled = |course: &Course, consumer: &Consumer| {
+        course.count() == 600 && !consumer.commits.any_pending() && course.committed.len() == 6
+    };
+    course.until(&mut consumer, settled).await;
+    // The next poll begins the step, and delivers nothing.
+    consumer.seek("a", 0, SeekTo::Offset(50), Duration::from_secs(10)).await.expect("owned");
+    gives_way(&mut consumer, || ()).await;
+    let mut again = Course::default();
+    again.until(&mut consumer, |again, _| again.count() >= 50).await;
+    assert_eq!(again.delivered, BTreeMap::from([(("a".to_owned(), 0), (50..100).collect())]));
+    stopped(consumer).await;
+    everything_is_committed(&mock, "sought").await;
+}
+
+// shows: E15
+#[tokio::test]
+async fn what_a_seek_forward_passed_over_does_not_come_back() {
+    let mock = cluster(100);
+    let mut consumer = Consumer::start(config(&mock, "forward", ModeRequest::Multi)).expect("start");
+    let mut course = Course::default();
+    let settled = |course: &Course, consumer: &Consumer| {
+        course.count() == 600 && !consumer.commits.any_pending() && course.committed.len() == 6
+    };
+    course.until(&mut consumer, settled).await;
+    consumer.pause_topic("a").expect("known");
+    mock.produce("a", 0, 50);
+    consumer.seek("a", 0, SeekTo::Offset(130), Duration::from_secs(10)).await.expect("owned");
+    consumer.resume_topic("a").expect("known");
+    let held = consumer.get_many(Duration::from_secs(30), None).await.expect("poll");
+    assert_eq!(held.records().next().map(|record| record.offset()), Some(130));
+    gives_way(&mut consumer, || ()).await;
+    let mut again = Course::default();
+    again.until(&mut consumer, |again, _| again.count() >= 20).await;
+    assert_eq!(again.delivered, BTreeMap::from([(("a".to_owned(), 0), (130..150).collect())]));
+    drop(held);
+    stopped(consumer).await;
+}
+
+// shows: E15
+#[tokio::test]
+async fn what_is_processed_and_cannot_be_committed_is_named_as_what_comes_again() {
+    let mock = cluster(20);
+    let mut consumer = Consumer::start(config(&mock, "refused", ModeRequest::Multi)).expect("start");
+    mock.fail_requests(OFFSET_COMMIT, Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, 1_000);
+    let until = Instant::now() + Duration::from_secs(40);
+    let mut count = 0;
+    while count < 120 {
+        assert!(Instant::now() < until, "{}", consumer.status());
+        let batch = consumer.get_many(Duration::from_millis(50), None).await.expect("poll");
+        count += batch.len();
+        consumer.mark_processed(&batch);
+    }
+    gives_way(&mut consumer, || ()).await;
+    let named: Vec<Vec<(String, i32, i64)>> = consumer
+        .take_events()
+        .filter_map(|event| match event {
+            ConsumerEvent::Degraded { unprocessed, .. } => Some(unprocessed),
+            _ => None,
+        })
+        .collect();
+    let [named] = &named[..] else { panic!("{named:?}") };
+    let named: BTreeSet<(String, i32, i64)> = named.iter().cloned().collect();
+    let all = TOPICS.iter().flat_map(|topic| [((*topic).to_owned(), 0, 0), ((*topic).to_owned(), 1, 0)]);
+    assert_eq!(named, all.collect());
+    consumer.stop(Duration::from_secs(1)).await;
 }
