@@ -246,8 +246,8 @@ pub enum WorkerLine {
         limit: u64,
         /// The mode that runs from now on.
         actual_mode: String,
-        /// The first record of each partition that was delivered and not processed by then: from there on
-        /// records come again.
+        /// The first record of each partition that was delivered and not processed, or not committed, by then: from
+        /// there on records come again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unprocessed: Vec<PartitionOffset>,
     },
