@@ -4,7 +4,7 @@
 //! delivered and with the committed offsets that the harness read from the broker, and uses no
 //! code of any consumer. All of it is arithmetic on ranges of offsets; no record is touched singly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Body, Event, Header, Outcome};
 use crate::protocol::{RecordPlace, TopicPartition, WorkerLine};
@@ -70,6 +70,10 @@ struct Life {
     assignments: BTreeMap<(String, u32), u32>,
     /// Commits without an answer so far.
     sent: BTreeMap<u64, Vec<(String, u32, i64)>>,
+    /// Partitions whose last answered commit was refused.
+    refused: BTreeSet<(String, u32)>,
+    /// Those of them that it gave back since, with the number of their assignment.
+    given_back: Vec<((String, u32), u32)>,
     polls_said: Option<u64>,
     /// A fault killed it.
     killed: bool,
@@ -137,6 +141,15 @@ impl Run {
                     tenure.lost = false;
                 }
             }
+            WorkerLine::Revoked { partitions, lost: false, .. } => {
+                for TopicPartition { topic, partition } in partitions {
+                    let key = (topic.clone(), *partition);
+                    let assignment = life.assignments.get(&key).copied().unwrap_or(0);
+                    if life.refused.remove(&key) {
+                        life.given_back.push((key, assignment));
+                    }
+                }
+            }
             WorkerLine::Revoked { partitions, lost: true, .. } => {
                 for TopicPartition { topic, partition } in partitions {
                     self.partitions.entry((topic.clone(), *partition)).or_default().tenure.lost = true;
@@ -148,10 +161,14 @@ impl Run {
             }
             WorkerLine::CommitResult { id, t_ns, error } => {
                 // Of a request with an error some partitions may have been taken: nobody knows which.
-                let sent = life.sent.remove(id).filter(|_| error.is_none());
-                for (topic, partition, offset) in sent.unwrap_or_default() {
-                    let tenure = &mut self.partitions.entry((topic, partition)).or_default().tenure;
-                    tenure.acknowledged.push((*t_ns, offset));
+                for (topic, partition, offset) in life.sent.remove(id).unwrap_or_default() {
+                    let key = (topic, partition);
+                    if error.is_some() {
+                        life.refused.insert(key);
+                        continue;
+                    }
+                    life.refused.remove(&key);
+                    self.partitions.entry(key).or_default().tenure.acknowledged.push((*t_ns, offset));
                 }
             }
             WorkerLine::Processed { seq, failed, .. } => {
@@ -180,6 +197,13 @@ impl Run {
                 }
                 life.seq = *seq;
                 life.returned_ns = *t_return_ns;
+                // It goes on without them: it was no stop that gave them back. Whoever got them may have ended before
+                // it heard of it, and then nobody is said to own them.
+                for (key, assignment) in life.given_back.drain(..) {
+                    let tenure = &mut self.partitions.entry(key).or_default().tenure;
+                    let last = tenure.assigned.last().map(|&(_, life, number)| (life, number));
+                    tenure.lost |= last == Some((number, assignment));
+                }
                 for range in ranges {
                     let end = range.first.saturating_add_unsigned(range.count);
                     if range.count == 0 || range.last.checked_add(1) != Some(end) {

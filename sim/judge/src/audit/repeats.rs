@@ -12,7 +12,8 @@ pub(super) struct Tenure {
     pub(super) assigned: Vec<(u64, u32, u32)>,
     /// (when the worker heard of it, offset) of commits that the broker acknowledged.
     pub(super) acknowledged: Vec<(u64, i64)>,
-    /// The last owner lost it without a chance to commit.
+    /// The last owner lost it without a chance to commit: the group gave it up, or refused its commit in the
+    /// rebalance that took the partition away.
     pub(super) lost: bool,
 }
 

@@ -174,6 +174,41 @@ fn whom_the_group_gave_up_after_a_fault_could_not_commit_and_is_not_behind() {
     assert_eq!(behind(false, true), 13, "nothing excuses it");
 }
 
+/// A rebalance takes `orders` away, its commit in it is answered so, and whoever gets it ends before it says so.
+fn given_back_in_a_rebalance(error: Option<&str>, goes_on: bool) -> u64 {
+    let mut log = Log::new(&[("orders", 1), ("sensor", 1)]);
+    log.backlog("orders", 0, 20);
+    log.backlog("sensor", 0, 5);
+    log.start(0, true);
+    log.fault(15, "instance_leaves", None, true);
+    log.poll(20, 21, &[("orders", 0, 0, 20)]);
+    let offsets = vec![PartitionOffset { topic: "orders".to_owned(), partition: 0, offset: 20 }];
+    log.line(WorkerLine::CommitSent { t_ns: ms(22), id: 1, offsets });
+    log.line(WorkerLine::CommitResult { t_ns: ms(23), id: 1, error: error.map(str::to_owned) });
+    let partitions = vec![TopicPartition { topic: "orders".to_owned(), partition: 0 }];
+    log.line(WorkerLine::Revoked { t_ns: ms(25), generation: 1, partitions, lost: false });
+    if goes_on {
+        log.poll(26, 27, &[("sensor", 0, 0, 5)]);
+    }
+    log.finish(30);
+    for event in &mut log.events {
+        if let Body::BrokerOffsets { topic, committed, .. } = &mut event.body
+            && topic == "orders"
+        {
+            *committed = Some(7);
+        }
+    }
+    report(&log).audit.committed_behind
+}
+
+#[test]
+fn whose_commit_a_rebalance_refused_and_who_went_on_without_the_partition_is_not_behind() {
+    let refused = Some("orders [0]: Broker: Group rebalance in progress");
+    assert_eq!(given_back_in_a_rebalance(refused, true), 0);
+    assert_eq!(given_back_in_a_rebalance(None, true), 13, "it was taken, and is gone");
+    assert_eq!(given_back_in_a_rebalance(refused, false), 13, "a stop tries again");
+}
+
 #[test]
 fn what_cannot_be_asked_for_is_unknown_and_not_clean() {
     let mut log = clean();
