@@ -109,7 +109,9 @@ async fn join(config: Config, partitions: usize) -> Result<Seen, Box<dyn Error>>
         consumer.get_many(Duration::from_millis(20), Some(0)).await?;
     }
     let now = held()?;
-    let seen = Seen { joined, threads: now.0 - threads, sockets: now.1 - sockets };
+    // What the consumer before had may end only now.
+    let (threads, sockets) = (now.0.saturating_sub(threads), now.1.saturating_sub(sockets));
+    let seen = Seen { joined, threads, sockets };
     let report = consumer.stop(Duration::from_secs(10)).await;
     if report.closed { Ok(seen) } else { Err(format!("not stopped: {report:?}").into()) }
 }
