@@ -202,8 +202,7 @@ impl Consumer {
     ///
     /// # Errors
     /// If the consumer was stopped, or librdkafka gave up every handle, or none can be opened any more after a
-    /// shortage. Whatever happens to single
-    /// topics is reported in [`Batch::errors`].
+    /// shortage. Whatever happens to single topics is reported in [`Batch::errors`].
     pub async fn get_many(
         &mut self,
         timeout: Duration,

@@ -204,7 +204,7 @@ mod tests {
     fn topology(config: &Config) -> Topology {
         let request = ModeRequest { mode: config.mode, multi_consumer_mode: None };
         let count = u32::try_from(config.topics.len()).expect("few");
-        let resolution = mode::resolve(request, count, &HandleDemand::default(), &MachineLimits::default());
+        let resolution = mode::resolve(request, count, &HandleDemand::default(), MachineLimits::default);
         Topology::new(config, resolution)
     }
 

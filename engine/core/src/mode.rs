@@ -132,13 +132,13 @@ pub struct Resolution {
 /// Which mode serves `topic_count` topics. An explicit mode wins to the letter, whatever the number
 /// of topics; without it the switch decides; `multi` that does not fit becomes `fair`, which needs
 /// one handle. Resources are checked in the order descriptors, memory, connections, and the first
-/// one that is short is named.
+/// one that is short is named. `limits` is asked only where something could give way.
 #[must_use]
 pub fn resolve(
     request: ModeRequest,
     topic_count: u32,
     demand: &HandleDemand,
-    limits: &MachineLimits,
+    limits: impl FnOnce() -> MachineLimits,
 ) -> Resolution {
     use RequestedMode::{Auto, Fair, Multi, Single};
     let several = topic_count > 1;
@@ -154,7 +154,7 @@ pub fn resolve(
         (None, None) => (Single, Mode::Single, ModeReason::SwitchAbsent),
     };
     let shortage = match actual {
-        Mode::Multi => shortage(u64::from(topic_count), demand, limits),
+        Mode::Multi => shortage(u64::from(topic_count), demand, &limits()),
         Mode::Single | Mode::Fair => None,
     };
     match shortage {
@@ -261,7 +261,7 @@ mod tests {
 
     fn resolved(mode: Option<RequestedMode>, switch: Option<bool>, topics: u32) -> (Mode, ModeReason) {
         let request = ModeRequest { mode, multi_consumer_mode: switch };
-        let resolution = resolve(request, topics, &HandleDemand::default(), &MachineLimits::default());
+        let resolution = resolve(request, topics, &HandleDemand::default(), MachineLimits::default);
         (resolution.actual, resolution.reason)
     }
 
@@ -291,13 +291,13 @@ mod tests {
         let demand = HandleDemand { descriptors: 10, memory_bytes: 1, connections: 3 };
         let limits = MachineLimits { descriptors: Some(120), memory_bytes: None, connections: Some(35) };
         let request = ModeRequest { mode: Some(RequestedMode::Multi), multi_consumer_mode: None };
-        let resolution = resolve(request, 12, &demand, &limits);
+        let resolution = resolve(request, 12, &demand, || limits);
         assert_eq!((resolution.requested, resolution.actual), (RequestedMode::Multi, Mode::Fair));
         assert_eq!(
             resolution.reason.to_string(),
             "multi does not fit this machine: it needs 36 connections, there are 35"
         );
-        assert_eq!(resolve(request, 11, &demand, &limits).actual, Mode::Multi);
+        assert_eq!(resolve(request, 11, &demand, || limits).actual, Mode::Multi);
     }
 
     #[test]

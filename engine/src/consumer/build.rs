@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use fairpoll_core::mode::{self, HandleDemand, MachineLimits};
 use fairpoll_core::{
-    CompleteInput, FirstFetch, GroupTiming, LagProportional, Mode, ModeReason, ModeRequest, OffsetTracker,
-    Policy, PollMachine, Preset, Refill, Resolution,
+    CompleteInput, FirstFetch, GroupTiming, LagProportional, ModeReason, ModeRequest, OffsetTracker, Policy,
+    PollMachine, Preset, Refill, Resolution,
 };
 
 use crate::batch::BatchCount;
@@ -197,12 +197,8 @@ fn resolve(config: &Config) -> Resolution {
 fn resolve_within(config: &Config, limits: impl FnOnce() -> MachineLimits) -> [Resolution; 2] {
     let request = ModeRequest { mode: config.mode, multi_consumer_mode: config.multi_consumer_mode };
     let topics = u32::try_from(config.topics.len()).unwrap_or(u32::MAX);
-    let asked = mode::resolve(request, topics, &HandleDemand::default(), &MachineLimits::default());
-    if asked.actual != Mode::Multi {
-        // Nothing gives way to what is cheapest already.
-        return [asked, asked];
-    }
-    [asked, mode::resolve(request, topics, &demand(config), &limits())]
+    let asked = mode::resolve(request, topics, &HandleDemand::default(), MachineLimits::default);
+    [asked, mode::resolve(request, topics, &demand(config), limits)]
 }
 
 /// What each of several handles needs. Of memory that is what a handle takes besides records: those take as much
@@ -398,7 +394,7 @@ impl Consumer {
 
 #[cfg(test)]
 mod tests {
-    use fairpoll_core::RequestedMode;
+    use fairpoll_core::{Mode, RequestedMode};
 
     use super::*;
     use crate::topology::Topology;

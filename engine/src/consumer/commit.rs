@@ -9,7 +9,6 @@ use fairpoll_core::offsets::DeliveryError;
 use fairpoll_core::{
     Backoff, Committable, Concern, Generation, LaneIndex, OffsetRange, PartitionIndex, Timestamp,
 };
-
 use tracing::Span;
 
 use crate::batch::{Batch, BatchBuilder, LaneError, Receipt};
@@ -262,7 +261,7 @@ impl Consumer {
         self.meters.committed(commit.sent, now, extent);
         match &error {
             Some(error) if taken > 0 => {
-                tracing::warn!(id = commit.id, taken, %error, "a commit was refused in part; all others are committed");
+                tracing::warn!(id = commit.id, taken, %error, "a commit was refused in part; what it took counts");
             }
             Some(error) => {
                 tracing::warn!(id = commit.id, %error, "a commit failed; its offsets go with a later one");

@@ -61,7 +61,11 @@ fn follows_the_rules(
 // shows: E2, E15
 #[test]
 fn the_mode_follows_the_rules() {
-    holds(&inputs(), |input| follows_the_rules(input, resolve));
+    holds(&inputs(), |input| {
+        follows_the_rules(input, |request, topics, demand, limits| {
+            resolve(request, topics, demand, || *limits)
+        })
+    });
 }
 
 #[test]
@@ -69,18 +73,18 @@ fn the_mode_follows_the_rules_catches_wrong_rules() {
     catches("the switch wins over an explicit mode", &inputs(), |input| {
         follows_the_rules(input, |request, topics, demand, limits| {
             let mode = request.mode.filter(|_| request.multi_consumer_mode.is_none());
-            resolve(ModeRequest { mode, ..request }, topics, demand, limits)
+            resolve(ModeRequest { mode, ..request }, topics, demand, || *limits)
         })
     });
     catches("one topic stays multi", &inputs(), |input| {
         follows_the_rules(input, |request, topics, demand, limits| {
             let topics = if request.mode.is_none() { topics.max(2) } else { topics };
-            resolve(request, topics, demand, limits)
+            resolve(request, topics, demand, || *limits)
         })
     });
     catches("limits are ignored", &inputs(), |input| {
         follows_the_rules(input, |request, topics, demand, _| {
-            resolve(request, topics, demand, &MachineLimits::default())
+            resolve(request, topics, demand, MachineLimits::default)
         })
     });
 }
