@@ -1,5 +1,5 @@
-//! How long fifty topics take to be assigned, and what that costs in threads and sockets: one consumer
-//! of one topic, `multi` with a group for each topic, `single` and `fair`.
+//! How long fifty topics take to be assigned, and what that costs in threads and sockets: to one consumer as
+//! rust-rdkafka makes it, to `multi` with a group for each topic, to `single` and to `fair`.
 //!
 //! ```text
 //! cargo run --release -p fairpoll --example join_times -- localhost:9092 10
@@ -16,18 +16,19 @@ use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 const TOPICS: usize = 50;
 const GIVE_UP: Duration = Duration::from_secs(60);
+const SETTLES: Duration = Duration::from_secs(1);
 
-/// Name, mode, topics, strategy.
-type Contestant = (&'static str, ModeRequest, usize, Option<GroupStrategy>);
+/// Rounds that are the broker's: its virtual machine compiles.
+const WARM_UP: usize = 5;
 
-const CONTESTANTS: [Contestant; 4] = [
-    ("one topic", ModeRequest::Single, 1, None),
-    ("multi, own groups", ModeRequest::Multi, TOPICS, Some(GroupStrategy::Own)),
-    ("single", ModeRequest::Single, TOPICS, None),
-    ("fair", ModeRequest::Fair, TOPICS, None),
+const CONTESTANTS: [(&str, fn(Config) -> Config); 3] = [
+    ("multi, own groups", |config| config.mode(ModeRequest::Multi).group_strategy(GroupStrategy::Own)),
+    ("single", |config| config.mode(ModeRequest::Single)),
+    ("fair", |config| config.mode(ModeRequest::Fair)),
 ];
 
 /// What one start took.
@@ -36,6 +37,18 @@ struct Seen {
     joined: Duration,
     threads: usize,
     sockets: usize,
+}
+
+impl Seen {
+    /// What there is now, less what there was; what the consumer before had may end only now.
+    fn since(before: (usize, usize), joined: Duration) -> std::io::Result<Self> {
+        let (threads, sockets) = held()?;
+        Ok(Self {
+            joined,
+            threads: threads.saturating_sub(before.0),
+            sockets: sockets.saturating_sub(before.1),
+        })
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -52,39 +65,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
         topics.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(1))).collect();
     admin.create_topics(&new, &AdminOptions::new()).await?;
 
-    let mut seen: [Vec<Seen>; CONTESTANTS.len()] = Default::default();
-    // The first round is the broker's: its virtual machine compiles.
-    for round in 0..=rounds {
-        for turn in 0..CONTESTANTS.len() {
+    let mut seen: [Vec<Seen>; CONTESTANTS.len() + 1] = Default::default();
+    for round in 0..WARM_UP + rounds {
+        for turn in 0..seen.len() {
             // Nobody always follows the same other.
-            let which = (turn + round) % CONTESTANTS.len();
-            let (_, mode, count, strategy) = CONTESTANTS[which];
+            let which = (turn + round) % seen.len();
             let group = format!("join-times-{id}-{round}-{which}");
-            let config = Config::new(&servers, group, topics[..count].to_vec()).mode(mode);
-            let config = strategy.into_iter().fold(config, Config::group_strategy);
-            let start = join(config, count).await?;
-            if round > 0 {
+            let start = match which.checked_sub(1) {
+                None => join_plain(&servers, &group, &topics)?,
+                Some(ours) => join(CONTESTANTS[ours].1(Config::new(&servers, group, topics.clone()))).await?,
+            };
+            if round >= WARM_UP {
                 seen[which].push(start);
             }
         }
     }
     println!(
-        "{:<18} {:>9} {:>15} {:>22} {:>8} {:>8}",
-        "", "joined ms", "range", "to \"one topic\"", "threads", "sockets"
+        "{:<18} {:>9} {:>15} {:>22} {:>22} {:>8} {:>8}",
+        "", "joined ms", "range", "to rust-rdkafka", "to \"single\"", "threads", "sockets"
     );
-    for ((name, ..), own) in CONTESTANTS.iter().zip(&seen) {
+    let names = std::iter::once("rust-rdkafka").chain(CONTESTANTS.map(|(name, _)| name));
+    for (name, own) in names.zip(&seen) {
         let ms: Vec<f64> = own.iter().map(|seen| seen.joined.as_secs_f64() * 1e3).collect();
         let most = |of: fn(&Seen) -> usize| own.iter().map(of).max().unwrap_or_default();
         println!(
-            "{name:<18} {:>9.0} {:>15} {:>22} {:>8} {:>8}",
+            "{name:<18} {:>9.0} {:>15} {:>22} {:>22} {:>8} {:>8}",
             median(&ms),
             range(&ms, 0),
             ratio(own, &seen[0]),
+            ratio(own, &seen[2]),
             most(|seen| seen.threads),
             most(|seen| seen.sockets),
         );
     }
-    println!("fair to single: {}, {rounds} rounds", ratio(&seen[3], &seen[2]));
 
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     admin.delete_topics(&names, &AdminOptions::new()).await?;
@@ -92,28 +105,46 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// From the start to the last partition; nothing is consumed.
-async fn join(config: Config, partitions: usize) -> Result<Seen, Box<dyn Error>> {
-    let (threads, sockets) = held()?;
+async fn join(config: Config) -> Result<Seen, Box<dyn Error>> {
+    let before = held()?;
     let began = Instant::now();
     let mut consumer = Consumer::start(config)?;
-    while consumer.status().assigned_partitions < partitions {
+    while consumer.status().assigned_partitions < TOPICS {
         if began.elapsed() > GIVE_UP {
-            return Err(format!("{partitions} partitions were not assigned within {GIVE_UP:?}").into());
+            return Err(format!("{TOPICS} partitions were not assigned within {GIVE_UP:?}").into());
         }
         consumer.get_many(Duration::from_millis(1), Some(0)).await?;
     }
     let joined = began.elapsed();
     // Connections to the partitions' leaders are opened a little later.
-    let settled = Instant::now() + Duration::from_secs(1);
+    let settled = Instant::now() + SETTLES;
     while Instant::now() < settled {
         consumer.get_many(Duration::from_millis(20), Some(0)).await?;
     }
-    let now = held()?;
-    // What the consumer before had may end only now.
-    let (threads, sockets) = (now.0.saturating_sub(threads), now.1.saturating_sub(sockets));
-    let seen = Seen { joined, threads, sockets };
+    let seen = Seen::since(before, joined)?;
     let report = consumer.stop(Duration::from_secs(10)).await;
     if report.closed { Ok(seen) } else { Err(format!("not stopped: {report:?}").into()) }
+}
+
+/// The same for one consumer of all topics that is told no more than it must be.
+fn join_plain(servers: &str, group: &str, topics: &[String]) -> Result<Seen, Box<dyn Error>> {
+    let before = held()?;
+    let began = Instant::now();
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create()?;
+    consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+    while consumer.assignment()?.count() < TOPICS {
+        if began.elapsed() > GIVE_UP {
+            return Err(format!("{TOPICS} partitions were not assigned within {GIVE_UP:?}").into());
+        }
+        let _ = consumer.poll(Duration::from_millis(1));
+    }
+    let joined = began.elapsed();
+    let settled = Instant::now() + SETTLES;
+    while Instant::now() < settled {
+        let _ = consumer.poll(Duration::from_millis(20));
+    }
+    Ok(Seen::since(before, joined)?)
 }
 
 /// Threads and sockets of this process.

@@ -290,6 +290,16 @@ fn subscribe(config: &Config, handle: &Handle) -> Result<(), StartError> {
 /// and they are nearly the same ones request after request.
 const SHARED_PARTITION_FETCH_BYTES: &str = "131072";
 
+/// How long a broker that did not answer is let be at first, ms; it doubles from there up to
+/// `reconnect.backoff.max.ms`. librdkafka also waits half of it (11 ms at least) before it connects to a second
+/// broker that nobody has needed yet, which every handle does that joins a group: its first connection is to a
+/// bootstrap server, which it gives up once it knows the cluster. With its own default of 100 a start takes 50 ms
+/// more; see docs/group-strategies.md.
+const RECONNECT_BACKOFF_MS: u32 = 20;
+
+const RECONNECT_BACKOFF: &str = "reconnect.backoff.ms";
+const RECONNECT_BACKOFF_MAX: &str = "reconnect.backoff.max.ms";
+
 /// What the handle at this position is told.
 pub(crate) fn properties(config: &Config, topology: &Topology, handle: usize) -> Properties {
     let plan = &topology.handles[handle];
@@ -312,6 +322,9 @@ pub(crate) fn properties(config: &Config, topology: &Topology, handle: usize) ->
         leave_to_the_broker(&mut properties);
     }
     set_timing(&mut properties, topology.lane_count());
+    // librdkafka refuses a first wait that is longer than the longest.
+    let longest = properties.number(RECONNECT_BACKOFF_MAX).unwrap_or(u32::MAX);
+    properties.set_absent(RECONNECT_BACKOFF, RECONNECT_BACKOFF_MS.min(longest).to_string(), Origin::Default);
     match plan.protocol {
         GroupProtocol::Classic => {}
         GroupProtocol::CooperativeSticky => {
@@ -484,13 +497,14 @@ mod tests {
     /// creates a handle.
     #[test]
     fn librdkafka_takes_what_it_is_told() {
-        let said: [&[(&str, &str)]; 6] = [
+        let said: [&[(&str, &str)]; 7] = [
             &[],
             &[(MAX_POLL_INTERVAL, "6000")],
             &[(SESSION, "700000")],
             &[(HEARTBEAT, "90000")],
             &[(HEARTBEAT, "2000"), (MAX_POLL_INTERVAL, "10000")],
             &[(SESSION, "1500"), ("fetch.max.bytes", "3000000")],
+            &[(RECONNECT_BACKOFF_MAX, "19")],
         ];
         for (count, mode) in COUNTS.into_iter().flat_map(|count| MODES.map(|mode| (count, mode))) {
             for strategy in [None, Some(GroupStrategy::Cooperative), Some(GroupStrategy::Kip848)] {
