@@ -25,7 +25,10 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// Rounds that are the broker's: its virtual machine compiles.
 const WARM_UP: usize = 5;
 
-const CONTESTANTS: [(&str, fn(Config) -> Config); 3] = [
+/// Its name, and how it is configured.
+type Contestant = (&'static str, fn(Config) -> Config);
+
+const CONTESTANTS: [Contestant; 3] = [
     ("multi, own groups", |config| config.mode(ModeRequest::Multi).group_strategy(GroupStrategy::Own)),
     ("single", |config| config.mode(ModeRequest::Single)),
     ("fair", |config| config.mode(ModeRequest::Fair)),
