@@ -127,6 +127,12 @@ impl Mock {
         }
     }
 
+    /// Requests of this kind are no longer answered with [`Mock::fail_requests`]' errors.
+    pub fn pass_requests(&self, api_key: i16) {
+        // SAFETY: the cluster lives.
+        unsafe { sys::rd_kafka_mock_clear_request_errors(self.cluster, api_key) };
+    }
+
     /// Produces records to one partition and waits until they are acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: usize) {
         self.send(topic, partition, records);
