@@ -164,6 +164,7 @@ class Worker:
             starting.result()
         else:
             starting.cancel()
+            await asyncio.wait({starting})
         while not stop.is_set():
             begin = now()
             taken = await self.poll(self.spec, self.members)
