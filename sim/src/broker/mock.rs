@@ -3,6 +3,7 @@
 //! One line of JSON per `Order` on standard input, one `Reply` per order on standard output.
 //! It ends with its standard input.
 
+mod backlog;
 mod cluster;
 #[cfg(test)]
 mod tests;

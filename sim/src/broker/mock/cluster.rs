@@ -9,6 +9,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka_sys as sys;
 
+use super::backlog;
+
 // Kafka's numbers of requests.
 const FETCH: i16 = 1;
 const OFFSET_COMMIT: i16 = 8;
@@ -53,6 +55,7 @@ impl Cluster {
             sys::rd_kafka_mock_set_group_consumer_session_timeout_ms(raw, SESSION_TIMEOUT_MS);
             sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(raw, HEARTBEAT_INTERVAL_MS);
         }
+        backlog::lengthen();
         Ok(Self { raw, nodes, _owner: owner })
     }
 
@@ -111,6 +114,10 @@ impl Cluster {
                 sys::rd_kafka_mock_broker_set_up(self.raw, node)
             }
         })?;
+        if !down {
+            // It listens anew, as it did at first.
+            backlog::lengthen();
+        }
         breathe();
         Ok(())
     }

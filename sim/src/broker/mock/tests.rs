@@ -1,6 +1,7 @@
 //! Every order has its effect, seen by a client of its own.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::FromRawFd;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
@@ -231,6 +232,42 @@ fn a_member_beats_at_its_new_coordinator_and_outlives_the_old_one() {
     lives_for(SESSION / 2);
     stand.order(Order::NodeDown { node: 1, down: true });
     assert_eq!(lives_for(2 * SESSION), 1, "its first assignment, and it was never thrown out");
+}
+
+/// How many connections may wait at the listening socket on this port.
+fn may_wait(port: u16) -> Option<u32> {
+    backlog::listening().into_iter().find_map(|socket| {
+        // SAFETY: the socket stays open as long as this copy of the descriptor is not closed, which it is not.
+        let listener = std::mem::ManuallyDrop::new(unsafe { TcpListener::from_raw_fd(socket) });
+        if listener.local_addr().ok()?.port() != port {
+            return None;
+        }
+        // SAFETY: a struct of numbers, for which zero is a value.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut bytes = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).expect("few");
+        let place = (&raw mut info).cast();
+        // SAFETY: `place` has room for the `bytes` that are announced.
+        let code =
+            unsafe { libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut bytes) };
+        // Of a socket that listens the kernel says here what it was told.
+        (code == 0).then_some(info.tcpi_sacked)
+    })
+}
+
+#[test]
+fn many_clients_may_start_together_also_at_a_node_that_was_down() {
+    let mut stand = Stand::new();
+    let port = |server: &String| server.rsplit(':').next().and_then(|port| port.parse().ok());
+    let ports: Vec<u16> = stand.servers.iter().map(|server| port(server).expect("host:port")).collect();
+    let enough = |when: &str| {
+        for &port in &ports {
+            assert!(may_wait(port) >= Some(500), "{when}: {port}: {:?}", may_wait(port));
+        }
+    };
+    enough("at the start");
+    stand.order(Order::NodeDown { node: 1, down: true });
+    stand.order(Order::NodeDown { node: 1, down: false });
+    enough("after an absence");
 }
 
 #[test]
