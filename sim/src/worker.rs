@@ -4,7 +4,7 @@
 //! what it does on standard output. It knows nothing of scenarios or of the judge's verdicts.
 
 mod failed;
-mod lines;
+pub mod lines;
 mod ranges;
 
 use std::io::{self, BufRead};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use fairpoll_judge::protocol::WorkerLine;
 
 /// Lines may wait for so long.
-pub(super) const MOST_DELAY: Duration = Duration::from_millis(100);
+pub const MOST_DELAY: Duration = Duration::from_millis(100);
 
 /// Buffered standard output. Writing a line per poll as it comes would cost a system call per poll,
 /// and wake the harness as often.
-pub(super) struct Lines {
+pub struct Lines {
     out: BufWriter<Stdout>,
     /// Nothing may wait: this process may be killed.
     unbuffered: bool,
@@ -18,24 +18,31 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(unbuffered: bool) -> Self {
+    /// Standard output. `unbuffered`: as [`WorkerSpec::unbuffered`].
+    ///
+    /// [`WorkerSpec::unbuffered`]: fairpoll_judge::protocol::WorkerSpec::unbuffered
+    #[must_use]
+    pub fn new(unbuffered: bool) -> Self {
         Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()), unbuffered, oldest: None }
     }
 
     /// Writes a line that may wait for its neighbours.
-    pub(super) fn write(&mut self, line: &WorkerLine) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Standard output is gone, as in every method.
+    pub fn write(&mut self, line: &WorkerLine) -> io::Result<()> {
         self.put(line)?;
         if self.unbuffered { self.flush() } else { self.flush_if_due() }
     }
 
     /// Writes a line that the harness waits for.
-    pub(super) fn write_now(&mut self, line: &WorkerLine) -> io::Result<()> {
+    pub fn write_now(&mut self, line: &WorkerLine) -> io::Result<()> {
         self.put(line)?;
         self.flush()
     }
 
     /// To be called at least twice as often as [`MOST_DELAY`].
-    pub(super) fn flush_if_due(&mut self) -> io::Result<()> {
+    pub fn flush_if_due(&mut self) -> io::Result<()> {
         // Half of what is allowed: the caller may come back only after as long again.
         match self.oldest {
             Some(oldest) if oldest.elapsed() >= MOST_DELAY / 2 => self.flush(),
