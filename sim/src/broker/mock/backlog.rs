@@ -1,8 +1,8 @@
 //! How many connections may wait to be accepted.
 //!
 //! The mock cluster lets five wait at each broker. Of fifty clients that start together the kernel drops what is
-//! more, and their own kernel tries again after a second: a start in `multi` took that second in eight runs of
-//! twelve. Whoever calls `listen` on a socket that listens already replaces the number.
+//! more, and their own kernel tries again after a second: a start in `multi` took that second in 18 runs of
+//! 24. Whoever calls `listen` on a socket that listens already replaces the number.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
