@@ -113,11 +113,7 @@ impl Course {
             (TopicPartition { topic: range.topic.clone(), partition: range.partition }, range.last + 1)
         };
         let ends = ranges.iter().map(end).collect();
-        self.with(|inner| {
-            inner.lines.write(&WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges })?;
-            // What the application does may take longer than lines may wait.
-            inner.lines.flush_if_due()
-        })?;
+        self.with(|inner| inner.lines.write(&WorkerLine::Poll { seq, t_begin_ns, t_return_ns, ranges }))?;
         Ok(ends)
     }
 
