@@ -1,5 +1,6 @@
-//! How long fifty topics take to be assigned, and what that costs in threads and sockets: to one consumer as
-//! rust-rdkafka makes it, to `multi` with a group for each topic, to `single` and to `fair`.
+//! How long fifty topics take to be assigned and to bring their first record, and what that costs in threads and
+//! sockets: to one consumer as rust-rdkafka makes it, to `multi` with a group for each topic, to `single` and to
+//! `fair`.
 //!
 //! ```text
 //! cargo run --release -p fairpoll --example join_times -- localhost:9092 10
@@ -9,14 +10,17 @@
 //! its own on that cluster and removes them. docs/group-strategies.md shows what came out.
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use fairpoll::{Config, Consumer, GroupStrategy, ModeRequest};
 use rdkafka::ClientConfig;
+use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 const TOPICS: usize = 50;
 const GIVE_UP: Duration = Duration::from_secs(60);
@@ -37,17 +41,21 @@ const CONTESTANTS: [Contestant; 3] = [
 /// What one start took.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
+    /// Every partition was assigned.
     joined: Duration,
+    /// A record of every topic was there.
+    complete: Duration,
     threads: usize,
     sockets: usize,
 }
 
 impl Seen {
     /// What there is now, less what there was; what the consumer before had may end only now.
-    fn since(before: (usize, usize), joined: Duration) -> std::io::Result<Self> {
+    fn since(before: (usize, usize), joined: Duration, complete: Duration) -> std::io::Result<Self> {
         let (threads, sockets) = held()?;
         Ok(Self {
             joined,
+            complete,
             threads: threads.saturating_sub(before.0),
             sockets: sockets.saturating_sub(before.1),
         })
@@ -67,6 +75,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let new: Vec<NewTopic<'_>> =
         topics.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(1))).collect();
     admin.create_topics(&new, &AdminOptions::new()).await?;
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &servers).create()?;
+    for topic in &topics {
+        let record: FutureRecord<'_, (), str> = FutureRecord::to(topic).payload("one");
+        producer.send(record, GIVE_UP).await.map_err(|(error, _)| error)?;
+    }
 
     let mut seen: [Vec<Seen>; CONTESTANTS.len() + 1] = Default::default();
     for round in 0..WARM_UP + rounds {
@@ -84,19 +97,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "{:<18} {:>9} {:>15} {:>22} {:>22} {:>8} {:>8}",
-        "", "joined ms", "range", "to rust-rdkafka", "to \"single\"", "threads", "sockets"
+        "{:<18} {:>9} {:>15} {:>18} {:>18} {:>12} {:>15} {:>18} {:>8} {:>8}",
+        "",
+        "joined ms",
+        "range",
+        "to rust-rdkafka",
+        "to \"single\"",
+        "complete ms",
+        "range",
+        "to rust-rdkafka",
+        "threads",
+        "sockets"
     );
     let names = std::iter::once("rust-rdkafka").chain(CONTESTANTS.map(|(name, _)| name));
     for (name, own) in names.zip(&seen) {
-        let ms: Vec<f64> = own.iter().map(|seen| seen.joined.as_secs_f64() * 1e3).collect();
+        let ms = |of: fn(&Seen) -> Duration| -> Vec<f64> {
+            own.iter().map(|seen| of(seen).as_secs_f64() * 1e3).collect()
+        };
+        let (joined, complete) = (ms(|seen| seen.joined), ms(|seen| seen.complete));
         let most = |of: fn(&Seen) -> usize| own.iter().map(of).max().unwrap_or_default();
         println!(
-            "{name:<18} {:>9.0} {:>15} {:>22} {:>22} {:>8} {:>8}",
-            median(&ms),
-            range(&ms, 0),
-            ratio(own, &seen[0]),
-            ratio(own, &seen[2]),
+            "{name:<18} {:>9.0} {:>15} {:>18} {:>18} {:>12.0} {:>15} {:>18} {:>8} {:>8}",
+            median(&joined),
+            range(&joined, 0),
+            ratio(own, &seen[0], |seen| seen.joined),
+            ratio(own, &seen[2], |seen| seen.joined),
+            median(&complete),
+            range(&complete, 0),
+            ratio(own, &seen[0], |seen| seen.complete),
             most(|seen| seen.threads),
             most(|seen| seen.sockets),
         );
@@ -107,24 +135,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// From the start to the last partition; nothing is consumed.
 async fn join(config: Config) -> Result<Seen, Box<dyn Error>> {
     let before = held()?;
     let began = Instant::now();
-    let mut consumer = Consumer::start(config)?;
-    while consumer.status().assigned_partitions < TOPICS {
-        if began.elapsed() > GIVE_UP {
-            return Err(format!("{TOPICS} partitions were not assigned within {GIVE_UP:?}").into());
+    let mut consumer = Consumer::start(config.property("auto.offset.reset", "earliest"))?;
+    let mut joined = None;
+    let mut seen = BTreeSet::new();
+    while seen.len() < TOPICS {
+        in_time(began)?;
+        let batch = consumer.get_many(Duration::from_millis(1), None).await?;
+        seen.extend(batch.records().map(|record| record.topic().to_owned()));
+        if consumer.status().joining_handles == 0 {
+            joined.get_or_insert_with(|| began.elapsed());
         }
-        consumer.get_many(Duration::from_millis(1), Some(0)).await?;
     }
-    let joined = began.elapsed();
-    // Connections to the partitions' leaders are opened a little later.
+    let complete = began.elapsed();
     let settled = Instant::now() + SETTLES;
     while Instant::now() < settled {
-        consumer.get_many(Duration::from_millis(20), Some(0)).await?;
+        consumer.get_many(Duration::from_millis(20), None).await?;
     }
-    let seen = Seen::since(before, joined)?;
+    let seen = Seen::since(before, joined.ok_or("records of a handle that has not joined")?, complete)?;
     let report = consumer.stop(Duration::from_secs(10)).await;
     if report.closed { Ok(seen) } else { Err(format!("not stopped: {report:?}").into()) }
 }
@@ -133,21 +163,34 @@ async fn join(config: Config) -> Result<Seen, Box<dyn Error>> {
 fn join_plain(servers: &str, group: &str, topics: &[String]) -> Result<Seen, Box<dyn Error>> {
     let before = held()?;
     let began = Instant::now();
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create()?;
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers).set("group.id", group).set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create()?;
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
-    while consumer.assignment()?.count() < TOPICS {
-        if began.elapsed() > GIVE_UP {
-            return Err(format!("{TOPICS} partitions were not assigned within {GIVE_UP:?}").into());
+    let mut joined = None;
+    let mut seen = BTreeSet::new();
+    while seen.len() < TOPICS {
+        in_time(began)?;
+        if let Some(record) = consumer.poll(Duration::from_millis(1)) {
+            seen.insert(record?.topic().to_owned());
         }
-        let _ = consumer.poll(Duration::from_millis(1));
+        if joined.is_none() && consumer.assignment()?.count() == TOPICS {
+            joined = Some(began.elapsed());
+        }
     }
-    let joined = began.elapsed();
+    let complete = began.elapsed();
     let settled = Instant::now() + SETTLES;
     while Instant::now() < settled {
         let _ = consumer.poll(Duration::from_millis(20));
     }
-    Ok(Seen::since(before, joined)?)
+    Ok(Seen::since(before, joined.ok_or("records of partitions that are not assigned")?, complete)?)
+}
+
+fn in_time(began: Instant) -> Result<(), String> {
+    if began.elapsed() < GIVE_UP {
+        return Ok(());
+    }
+    Err(format!("{TOPICS} topics did not bring a record within {GIVE_UP:?}"))
 }
 
 /// Threads and sockets of this process.
@@ -171,9 +214,9 @@ fn range(of: &[f64], digits: usize) -> String {
 }
 
 /// Median and range of the ratios of the same rounds.
-fn ratio(own: &[Seen], other: &[Seen]) -> String {
+fn ratio(own: &[Seen], other: &[Seen], of: fn(&Seen) -> Duration) -> String {
     let pairs = own.iter().zip(other);
     let ratios: Vec<f64> =
-        pairs.map(|(own, other)| own.joined.as_secs_f64() / other.joined.as_secs_f64()).collect();
+        pairs.map(|(own, other)| of(own).as_secs_f64() / of(other).as_secs_f64()).collect();
     format!("{:.2} ({})", median(&ratios), range(&ratios, 2))
 }

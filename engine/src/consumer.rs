@@ -5,6 +5,7 @@
 //! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
 mod adapt;
+mod arrival;
 pub(crate) mod build;
 mod commit;
 mod complete;
@@ -48,6 +49,7 @@ use crate::remedy::Remedies;
 use crate::topology::{HandlePlan, Topology};
 use crate::traces;
 
+use self::arrival::Arrival;
 pub use self::exact_lag::LagByTopic;
 pub use self::flow::SeekTo;
 use self::lane::Lane;
@@ -112,8 +114,10 @@ struct Handle {
     /// `None` once it was given up.
     client: Option<Arc<Client>>,
     plan: HandlePlan,
-    /// It has had a first assignment, be it an empty one.
+    /// It has taken over a first assignment, be it an empty one.
     joined: bool,
+    /// An assignment of which it is asked where to begin.
+    arrival: Option<Arrival>,
     /// A revocation that waits for its last commit.
     revocation: Option<Revocation>,
     /// librdkafka gave it up.
@@ -121,6 +125,11 @@ struct Handle {
 }
 
 impl Handle {
+    /// Whether its group has given it nothing yet, not even an empty assignment.
+    fn is_joining(&self) -> bool {
+        !self.joined && self.arrival.is_none()
+    }
+
     fn is(&self, client: &Arc<Client>) -> bool {
         self.client.as_ref().is_some_and(|own| Arc::ptr_eq(own, client))
     }
@@ -299,6 +308,7 @@ impl Consumer {
                 let Some(event) = client.next_event() else { break };
                 self.on_client_event(now, index, event);
             }
+            self.advance_arrival(now, index);
             self.advance_revocation(now, index);
             for stray in strays.drain(..) {
                 // A fallback puts new handles in the place of all; what the old ones still say

@@ -21,6 +21,7 @@ mod list;
 mod message;
 mod queue;
 mod request;
+mod start;
 mod wake;
 
 pub(crate) use client::{Client, ClientEvent, Gone};
@@ -30,6 +31,7 @@ pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;
 pub(crate) use request::LogEnds;
+pub(crate) use start::Start;
 pub(crate) use wake::Wake;
 
 use std::ffi::{CStr, c_int};

@@ -17,9 +17,10 @@ pub struct Status {
     pub handles: usize,
     /// Queues of fetched records, each with a quota.
     pub lanes: usize,
-    /// Partitions that are assigned now.
+    /// Partitions that are assigned now; not yet those of which it is being asked where they are to be read
+    /// from.
     pub assigned_partitions: usize,
-    /// Handles that have not had their first assignment yet.
+    /// Handles whose group has not given them a first assignment yet.
     pub joining_handles: usize,
     /// Batches that are alive.
     pub outstanding_batches: usize,

@@ -154,3 +154,22 @@ async fn a_topic_that_fills_its_quota_is_known_whatever_its_other_partitions_do(
         stopped(consumer).await;
     }
 }
+
+/// That a topic has no records is known before it is fetched: such a fetch is answered only after
+/// `fetch.wait.max.ms`, which is all of `LONG` here.
+#[tokio::test]
+async fn a_first_poll_does_not_wait_for_the_fetches_of_a_topic_without_records() {
+    let mock = Mock::filled(&[("silent", 2, 0), ("lively", 1, 10)]);
+    for mode in WITH_LANES {
+        let config = config(&mock, &format!("silent-{mode}"), &["silent", "lively"], mode)
+            .property("fetch.wait.max.ms", LONG.as_millis().to_string())
+            .first_fetch_wait(LONG);
+        let began = Instant::now();
+        let mut consumer = Consumer::start(config).expect("start");
+        let first = consumer.get_many(LONG, None).await.expect("poll");
+        assert_eq!((topics(&first), first.len()), (vec!["lively"], 10), "{mode}");
+        assert!(began.elapsed() < LONG / 2, "{mode}: {:?}", began.elapsed());
+        drop(first);
+        stopped(consumer).await;
+    }
+}

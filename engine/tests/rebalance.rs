@@ -153,3 +153,23 @@ async fn a_failed_fetch_in_a_rebalance_loses_no_record() {
         stopped(first).await;
     }
 }
+
+/// Where reading begins is settled before a partition counts as assigned: what is written from then on comes.
+#[tokio::test]
+async fn who_reads_from_the_end_gets_all_that_is_written_after_the_assignment() {
+    for mode in [ModeRequest::Single, ModeRequest::Multi, ModeRequest::Fair] {
+        let mock = Mock::filled(&[("a", 2, 20), ("b", 2, 20)]);
+        let config = config(&mock, &format!("end-{mode}"), &TOPICS, mode);
+        let mut consumer = Consumer::start(config.property("auto.offset.reset", "latest")).expect("start");
+        let until = Instant::now() + Duration::from_secs(20);
+        while consumer.status().assigned_partitions < 4 {
+            assert!(Instant::now() < until, "{mode}: nothing was assigned");
+            consumer.get_many(Duration::from_millis(1), None).await.expect("poll");
+        }
+        TOPICS.iter().for_each(|topic| mock.produce(topic, 1, 10));
+        let came = drain(&mut consumer, 20).await;
+        let expected = TOPICS.map(|topic| ((topic.to_owned(), 1), (20..30).collect()));
+        assert_eq!(came, expected.into(), "{mode}");
+        stopped(consumer).await;
+    }
+}

@@ -34,6 +34,28 @@ const TO_THE_GROUP: &str = "offsets are committed to the group";
 const CALLBACKS: &str =
     "the engine has the handle's callbacks; what they tell is in batches, take_events(), metrics and the log";
 
+/// Where a partition is read from of which the group has no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OffsetReset {
+    /// From the first record that is left.
+    Earliest,
+    /// From the next record that is written.
+    Latest,
+    /// From nowhere: it is an error.
+    Error,
+}
+
+impl OffsetReset {
+    /// By `auto.offset.reset` and its synonyms; librdkafka's default is the end.
+    pub(crate) fn of(properties: &BTreeMap<String, String>) -> Self {
+        match properties.get("auto.offset.reset").map(String::as_str) {
+            None | Some("latest" | "largest" | "end") => Self::Latest,
+            Some("earliest" | "smallest" | "beginning") => Self::Earliest,
+            Some(_) => Self::Error,
+        }
+    }
+}
+
 /// Properties that are refused.
 pub(crate) const RESERVED: &[Reserved] = &[
     reserved("group.id", "it is a setting of its own, group_id"),

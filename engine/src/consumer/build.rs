@@ -257,6 +257,7 @@ fn open_handles(
             client: Some(client),
             plan: plan.clone(),
             joined: false,
+            arrival: None,
             revocation: None,
             fatal: None,
         });

@@ -13,6 +13,7 @@ use fairpoll_core::first_fetch::SETTLE_RECORDS;
 use fairpoll_core::offsets::Place;
 use tokio::task;
 
+use crate::config::properties::OffsetReset;
 use crate::ffi::{Failure, OffsetEntry, PartitionEntry};
 
 use super::Consumer;
@@ -47,7 +48,9 @@ impl Consumer {
     /// Has every partition keep its place. Asks the group where that depends on what it has committed.
     pub(super) fn keep_places(&mut self, now: Instant) {
         let assigned: Vec<PartitionIndex> = self.partitions.assigned().map(|(index, _)| index).collect();
-        let from_the_end = self.begins_at_the_end();
+        // Only then may the new handle begin behind what the old one had not delivered. From the start nothing
+        // is passed over, and where no position may be chosen there is none to be kept.
+        let from_the_end = OffsetReset::of(&self.config.properties) == OffsetReset::Latest;
         let mut unplaced: BTreeMap<usize, Vec<Unplaced>> = BTreeMap::new();
         for index in assigned {
             let was_sought = match self.offsets.keeps_its_place(index) {
@@ -64,13 +67,6 @@ impl Consumer {
         for (handle, unplaced) in unplaced {
             self.ask_for_places(now, handle, unplaced);
         }
-    }
-
-    /// Only then may the new handle begin behind what the old one had not delivered. From the start nothing is
-    /// passed over, and where no position may be chosen there is none to be kept.
-    fn begins_at_the_end(&self) -> bool {
-        let reset = self.config.properties.get("auto.offset.reset").map(String::as_str);
-        matches!(reset, None | Some("latest" | "largest" | "end"))
     }
 
     fn ask_for_places(&mut self, now: Instant, handle: usize, unplaced: Vec<Unplaced>) {

@@ -1,8 +1,9 @@
 //! Rebalances: a state machine inside the loop, never blocking.
 //!
-//! Assignment: forward every partition to its lane, then assign. Revocation: stop taking from the
-//! partitions, commit what was processed of them, and give them back when the broker has answered
-//! or the time for it is up.
+//! Assignment: ask where its partitions are to be read from ([`arrival`](super::arrival)), forward
+//! every partition to its lane, then assign. Revocation: stop taking from the partitions, commit
+//! what was processed of them, and give them back when the broker has answered or the time for it
+//! is up.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tracing::Span;
 
 use crate::batch::LaneError;
 use crate::event::ConsumerEvent;
-use crate::ffi::{Message, PartitionEntry};
+use crate::ffi::{Message, PartitionEntry, Start};
 use crate::memory::beyond_the_budget;
 use crate::metrics::Rebalance;
 use crate::topology::HandlePlan;
@@ -34,13 +35,14 @@ pub(super) struct Revocation {
 }
 
 impl Consumer {
-    pub(super) fn on_assign(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>) {
+    /// Takes over what the group gave: from here on it is fetched.
+    pub(super) fn take_over(&mut self, now: Instant, handle: usize, starts: &[Start]) {
         let Some(client) = self.handles[handle].client.clone() else { return };
-        let _span = self.rebalance_span(handle, Rebalance::Assigned, entries.len()).entered();
+        let _span = self.rebalance_span(handle, Rebalance::Assigned, starts.len()).entered();
         self.generation += 1;
         let at = self.timestamp(now);
-        let mut indexes = Vec::with_capacity(entries.len());
-        for entry in &entries {
+        let mut indexes = Vec::with_capacity(starts.len());
+        for Start { entry, at: start } in starts {
             let Some(index) = self.partition_index(handle, entry) else {
                 // librdkafka assigns what was subscribed, and that are our topics.
                 tracing::error!(
@@ -70,15 +72,18 @@ impl Consumer {
             let generation = self.offsets.assigned(index, None);
             let partition = self.partitions.get_mut(index);
             (partition.generation, partition.fetched_at) = (Some(generation), at);
-            partition.reads_from = None;
+            let empty = start.filter(|start| start.is_end);
+            partition.reads_from = empty.map(|start| start.offset);
             let topic = partition.topic;
             self.topic_works(at, topic);
             indexes.push(index);
             let lane = LaneIndex::from_position(lane);
-            self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
+            if empty.is_none() {
+                self.first_fetch.assigned(at, lane, self.config.first_fetch_wait, [(index, watermark)]);
+            }
         }
         self.set_paused_of(handle, &indexes, false);
-        if let Err(message) = client.assign(&entries) {
+        if let Err(message) = client.assign(starts) {
             tracing::error!(%message, "librdkafka refused an assignment");
             let code = "ASSIGN".to_owned();
             let (topic, partition, remedy) = (None, None, None);
@@ -95,7 +100,10 @@ impl Consumer {
             tracing::warn!("{warning}");
         }
         self.meters.rebalance(Rebalance::Assigned);
-        self.note(ConsumerEvent::Assigned { generation: self.generation, partitions: names(&entries) });
+        self.note(ConsumerEvent::Assigned {
+            generation: self.generation,
+            partitions: names(starts.iter().map(|start| &start.entry)),
+        });
     }
 
     /// A handle had its first assignment, or will have none.
@@ -118,6 +126,8 @@ impl Consumer {
         entries: Vec<PartitionEntry>,
         lost: bool,
     ) {
+        // A handle that closes may take back what it has no answer for; it gets both answers, in order.
+        self.hurry_arrival(now, handle);
         // Another revocation cannot come before this one is answered.
         debug_assert!(self.handles[handle].revocation.is_none(), "librdkafka waits for the answer");
         let kind = if lost { Rebalance::Lost } else { Rebalance::Revoked };
@@ -252,6 +262,6 @@ pub(super) fn is_of(message: &Message, entry: &PartitionEntry) -> bool {
     message.partition() == entry.partition && message.topic() == Some(entry.topic.as_str())
 }
 
-fn names(entries: &[PartitionEntry]) -> Vec<(String, i32)> {
-    entries.iter().map(|entry| (entry.topic.clone(), entry.partition)).collect()
+fn names<'a>(entries: impl IntoIterator<Item = &'a PartitionEntry>) -> Vec<(String, i32)> {
+    entries.into_iter().map(|entry| (entry.topic.clone(), entry.partition)).collect()
 }

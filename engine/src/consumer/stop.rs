@@ -150,6 +150,7 @@ impl Consumer {
         while let Some(event) = client.next_event() {
             self.on_client_event(now, index, event);
         }
+        self.hurry_arrival(now, index);
         self.retry_commits(now);
         self.advance_revocation(now, index);
     }

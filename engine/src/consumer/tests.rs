@@ -300,7 +300,7 @@ fn answer(consumer: &mut Consumer, code: impl Fn(&str, i32) -> Option<&'static s
     let answers = offsets.into_iter().map(|(topic, partition, offset)| {
         let error = code(&topic, partition)
             .map(|code| Failure { code: code.to_owned(), message: "it is refused".to_owned() });
-        OffsetEntry { topic, partition, offset, error }
+        OffsetEntry { topic, partition, offset, leader_epoch: -1, error }
     });
     let outcome = CommitOutcome { id, error: None, offsets: answers.collect() };
     consumer.on_committed(Instant::now(), 0, outcome);
@@ -359,5 +359,30 @@ async fn a_topic_of_which_some_offsets_are_taken_is_not_missing() {
         assert_eq!(failing, expected);
         consumer.partitions.get_mut(index).topic = of_b;
         consumer.stop(Duration::from_secs(20)).await;
+    }
+}
+
+/// A handle that closes has its partitions taken back although nobody answered their assignment.
+#[tokio::test]
+async fn what_is_taken_back_before_it_was_taken_over_is_given_back() {
+    for strategy in [GroupStrategy::Kip848, GroupStrategy::Cooperative, GroupStrategy::Classic] {
+        let mock = cluster();
+        mock.create_topic("b", 1, 1).expect("topic");
+        let config = of_two_topics(&mock, "taken-back").group_strategy(strategy);
+        let mut consumer = Consumer::start(config).expect("start");
+        // Nobody polls, so that the assignment waits in the control queue.
+        let client = consumer.handles[0].client.clone().expect("a client");
+        let until = Instant::now() + Duration::from_secs(20);
+        while !client.take_wake() {
+            assert!(Instant::now() < until, "{strategy:?}: the group gave nothing");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Nor does anybody answer before the close has asked for everything back.
+        client.begin_close(&consumer.wake).expect("closing");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(client);
+        let report = consumer.stop(Duration::from_secs(20)).await;
+        assert!(report.closed && report.errors.is_empty(), "{strategy:?}: {report:?}");
+        assert!(report.took < Duration::from_secs(10), "{strategy:?}: {report:?}");
     }
 }

@@ -18,7 +18,7 @@ impl Consumer {
             handles: self.handles.len(),
             lanes: self.lanes.len(),
             assigned_partitions: self.partitions.assigned().count(),
-            joining_handles: self.handles.iter().filter(|handle| !handle.joined).count(),
+            joining_handles: self.handles.iter().filter(|handle| handle.is_joining()).count(),
             outstanding_batches: self.batches.get(),
             degradations: self.degrading.steps(),
             strays: self.strays,

@@ -20,6 +20,7 @@ use super::committed::{self, CommitOutcome, Seen};
 use super::list::{self, Failure, List, PartitionEntry};
 use super::message::Message;
 use super::queue::LaneQueue;
+use super::start::Start;
 use super::wake::{Wake, Waker, on_queue_event};
 use super::{error_name, error_name_of, error_text};
 
@@ -287,17 +288,17 @@ impl Client {
         }
     }
 
-    /// Answers [`ClientEvent::Assign`]: fetching begins at the group's committed offsets.
-    pub(crate) fn assign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
-        let list = List::of_partitions(partitions);
-        let cooperative = self.is_cooperative();
+    /// Answers [`ClientEvent::Assign`]: fetching begins where each start says, or at the group's committed
+    /// offset.
+    pub(crate) fn assign(&self, starts: &[Start]) -> Result<(), String> {
+        let list = List::of_starts(starts);
         self.answer(move |rk| {
-            if cooperative {
-                // SAFETY: handle and list are valid; librdkafka copies the list.
-                check_error(unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) })
-            } else {
-                // SAFETY: as above.
-                check(unsafe { sys::rd_kafka_assign(rk, list.as_ptr()) })
+            // SAFETY: handle and list are valid; librdkafka copies the list.
+            unsafe {
+                match is_cooperative(rk) {
+                    true => check_error(sys::rd_kafka_incremental_assign(rk, list.as_ptr())),
+                    false => check(sys::rd_kafka_assign(rk, list.as_ptr())),
+                }
             }
         })
     }
@@ -305,14 +306,14 @@ impl Client {
     /// Answers [`ClientEvent::Revoke`]: these partitions are given back.
     pub(crate) fn unassign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
         let list = List::of_partitions(partitions);
-        let cooperative = self.is_cooperative();
         self.answer(move |rk| {
-            if cooperative {
-                // SAFETY: handle and list are valid; librdkafka copies the list.
-                check_error(unsafe { sys::rd_kafka_incremental_unassign(rk, list.as_ptr()) })
-            } else {
-                // SAFETY: a null list means: nothing is assigned any more.
-                check(unsafe { sys::rd_kafka_assign(rk, ptr::null()) })
+            // SAFETY: handle and list are valid; librdkafka copies the list. A null list means: nothing is
+            // assigned any more.
+            unsafe {
+                match is_cooperative(rk) {
+                    true => check_error(sys::rd_kafka_incremental_unassign(rk, list.as_ptr())),
+                    false => check(sys::rd_kafka_assign(rk, ptr::null())),
+                }
             }
         })
     }
@@ -329,14 +330,6 @@ impl Client {
         }
         let rk = Asked(self.as_ptr());
         unless_over(move || call(rk.get()), || self.is_closed()).unwrap_or(Ok(()))
-    }
-
-    /// Whether rebalances are incremental (cooperative-sticky, KIP-848) in the protocol in force.
-    pub(crate) fn is_cooperative(&self) -> bool {
-        // SAFETY: the handle is valid; the result is null or a static string.
-        let protocol = unsafe { sys::rd_kafka_rebalance_protocol(self.as_ptr()) };
-        // SAFETY: not null, NUL-terminated and static.
-        !protocol.is_null() && unsafe { CStr::from_ptr(protocol) } == c"COOPERATIVE"
     }
 
     /// Sends a commit; the answer comes as [`ClientEvent::Committed`] with the same id.
@@ -435,6 +428,18 @@ impl Client {
     fn lock_closing(&self) -> std::sync::MutexGuard<'_, Option<Closing>> {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether rebalances are incremental (cooperative-sticky, KIP-848) in the protocol in force. The group's thread
+/// answers, so this too must not be asked of a group that may end; see [`unless_over`].
+///
+/// # Safety
+/// `rk` is a valid handle.
+unsafe fn is_cooperative(rk: *mut sys::rd_kafka_t) -> bool {
+    // SAFETY: the handle is valid by contract; the result is null or a static string.
+    let protocol = unsafe { sys::rd_kafka_rebalance_protocol(rk) };
+    // SAFETY: not null, NUL-terminated and static.
+    !protocol.is_null() && unsafe { CStr::from_ptr(protocol) } == c"COOPERATIVE"
 }
 
 /// A handle on its way to the thread that answers a rebalance.

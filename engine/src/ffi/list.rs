@@ -6,6 +6,8 @@ use std::slice;
 
 use rdkafka_sys as sys;
 
+use super::start::Start;
+
 /// A partition as librdkafka names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartitionEntry {
@@ -19,6 +21,8 @@ pub(crate) struct OffsetEntry {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// The epoch of the leader that wrote the record before the offset; −1: not told.
+    pub(crate) leader_epoch: i32,
     /// Why this partition failed, where it did.
     pub(crate) error: Option<Failure>,
 }
@@ -63,7 +67,7 @@ impl List {
         list
     }
 
-    /// Partitions, to be read from where the group committed.
+    /// Partitions, with no offsets.
     pub(crate) fn of_partitions(partitions: &[PartitionEntry]) -> Self {
         let mut list = Self::with_capacity(partitions.len());
         for entry in partitions {
@@ -72,8 +76,26 @@ impl List {
         list
     }
 
-    /// Adds an entry. Topic names with a NUL byte cannot exist in Kafka; configuration refuses them.
-    pub(crate) fn push(&mut self, topic: &str, partition: i32, offset: Option<i64>) {
+    /// Partitions, to be read from these offsets; from where the group committed where none is told.
+    pub(crate) fn of_starts(starts: &[Start]) -> Self {
+        let mut list = Self::with_capacity(starts.len());
+        for Start { entry, at } in starts {
+            let pushed = list.push(&entry.topic, entry.partition, at.map(|at| at.offset));
+            if let Some(at) = at {
+                // SAFETY: `pushed` stays valid until the list changes.
+                unsafe { sys::rd_kafka_topic_partition_set_leader_epoch(pushed, at.leader_epoch) };
+            }
+        }
+        list
+    }
+
+    /// Adds an entry and returns it; it is valid until the next is added. Topic names with a NUL byte cannot exist in Kafka; configuration refuses them.
+    pub(crate) fn push(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: Option<i64>,
+    ) -> *mut sys::rd_kafka_topic_partition_t {
         let name = CString::new(topic).expect("topic names are checked before a handle is made");
         // SAFETY: the list is valid; librdkafka copies the name and returns an entry of the list.
         let entry =
@@ -82,6 +104,7 @@ impl List {
             // SAFETY: `entry` was just returned and stays valid until the list changes.
             unsafe { (*entry).offset = offset };
         }
+        entry
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
@@ -119,6 +142,8 @@ pub(crate) unsafe fn read(list: *const sys::rd_kafka_topic_partition_list_t) -> 
             topic: unsafe { CStr::from_ptr(entry.topic) }.to_string_lossy().into_owned(),
             partition: entry.partition,
             offset: entry.offset,
+            // SAFETY: an entry of a valid list.
+            leader_epoch: unsafe { sys::rd_kafka_topic_partition_get_leader_epoch(entry) },
             error: Failure::of(entry.err),
         })
         .collect()

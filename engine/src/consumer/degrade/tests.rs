@@ -813,6 +813,7 @@ async fn a_place_that_the_group_has_is_not_moved() {
         topic: topic.to_owned(),
         partition,
         offset,
+        leader_epoch: -1,
         error: None,
     };
     let answers: Vec<OffsetEntry> =

@@ -1,0 +1,79 @@
+//! Arrivals: where partitions are to be read from is asked before they are assigned, of all at once.
+//!
+//! Left to itself, librdkafka takes the lack of a committed offset for an error and backs off: it asks for the
+//! log's beginning 100 ms later, for each partition by itself, and each question waits at the broker behind the
+//! long poll of the fetch that another partition sent before it. Measured on a Kafka with a topic of two empty
+//! partitions: the answer to the second one's first fetch came 275 ms after the assignment.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Instant;
+
+use crate::config::properties::OffsetReset;
+use crate::ffi::{Client, PartitionEntry, Start};
+
+use super::Consumer;
+
+/// An assignment that is not answered yet; librdkafka waits for that, and keeps its membership alive.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    entries: Vec<PartitionEntry>,
+    starts: Receiver<Vec<Start>>,
+}
+
+impl Consumer {
+    /// The group gives partitions.
+    pub(super) fn on_assign(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>) {
+        let Some(client) = self.handles[handle].client.clone() else { return };
+        // While a commit of the handle is out it is not known what is committed; librdkafka waits for it.
+        let may_ask = !entries.is_empty() && !self.commits.may_succeed(handle);
+        match may_ask.then(|| self.ask_for_starts(client, entries.clone())).flatten() {
+            Some(starts) => self.handles[handle].arrival = Some(Arrival { entries, starts }),
+            None => self.take_over(now, handle, &untold(entries)),
+        }
+    }
+
+    /// `None`: there is no thread for it.
+    fn ask_for_starts(
+        &self,
+        client: Arc<Client>,
+        entries: Vec<PartitionEntry>,
+    ) -> Option<Receiver<Vec<Start>>> {
+        let reset = OffsetReset::of(&self.config.properties);
+        let (tell, starts) = channel();
+        let wake = Arc::clone(&self.wake);
+        let ask = move || {
+            // Nobody may wait for it any more.
+            let _ = tell.send(client.starts(entries, reset));
+            drop(client);
+            wake.wake();
+        };
+        // Not on the runtime's pool, which would keep a thread for every handle for ten seconds.
+        let spawned = thread::Builder::new().name("fairpoll-starts".to_owned()).spawn(ask);
+        spawned.inspect_err(|error| tracing::warn!(%error, "no thread to ask for offsets on")).ok()?;
+        Some(starts)
+    }
+
+    /// Takes over what was given once it is known where to begin.
+    pub(super) fn advance_arrival(&mut self, now: Instant, handle: usize) {
+        let Some(arrival) = self.handles[handle].arrival.take() else { return };
+        match arrival.starts.try_recv() {
+            Ok(starts) => self.take_over(now, handle, &starts),
+            Err(TryRecvError::Empty) => self.handles[handle].arrival = Some(arrival),
+            Err(TryRecvError::Disconnected) => self.take_over(now, handle, &untold(arrival.entries)),
+        }
+    }
+
+    /// Takes over what was given without having been told where to begin: the handle leaves, and librdkafka waits
+    /// for the answer.
+    pub(super) fn hurry_arrival(&mut self, now: Instant, handle: usize) {
+        if let Some(arrival) = self.handles[handle].arrival.take() {
+            self.take_over(now, handle, &untold(arrival.entries));
+        }
+    }
+}
+
+fn untold(entries: Vec<PartitionEntry>) -> Vec<Start> {
+    entries.into_iter().map(Start::untold).collect()
+}
