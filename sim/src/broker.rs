@@ -50,6 +50,8 @@ pub struct ClusterNeeds {
     pub nodes: u32,
     /// It keeps to ACLs. Where none names a resource everybody may do everything with it.
     pub acls: bool,
+    /// Its nodes' answers can be held up.
+    pub relays: bool,
 }
 
 /// A topic to create.
@@ -248,16 +250,19 @@ impl Broker {
             }]),
             BrokerFault::TopicWidened { topic, partitions } => self.widen_topic(topic, *partitions),
             BrokerFault::TopicDeleted { topic } => self.delete_topic(topic),
-            BrokerFault::TopicForbidden { topic } => match self {
+            // Of a Kafka's own accord a fetch fails by an ACL alone.
+            BrokerFault::TopicForbidden { topic } | BrokerFault::FetchErrors { topic } => match self {
                 Self::Container(broker) => broker.admin_mut().forbid_reading(topic, begins),
                 Self::Embedded(_) | Self::External(_) => Err(containers_only("an ACL")),
+            },
+            BrokerFault::Slow { node, latency_ms } => match self {
+                Self::Container(broker) => broker.slow_down(*node, if begins { *latency_ms } else { 0 }),
+                Self::Embedded(_) | Self::External(_) => Err(containers_only("slowing a node")),
             },
             BrokerFault::Retention { before } => before
                 .iter()
                 .try_for_each(|(topic, partition, before)| self.delete_records(topic, *partition, *before)),
-            BrokerFault::FetchErrors { .. }
-            | BrokerFault::CommitErrors
-            | BrokerFault::Slow { .. }
+            BrokerFault::CommitErrors
             | BrokerFault::LeaderMoved { .. }
             | BrokerFault::CoordinatorMoved { .. } => Err(BrokerError::Unsupported(format!(
                 "the fault {} needs the embedded broker: run without --broker",

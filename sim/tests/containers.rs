@@ -279,7 +279,7 @@ fn what_is_kept_runs_on_and_says_how_to_remove_it() {
 }
 
 fn lend(containers: &mut Containers, nodes: u32) -> Broker {
-    lend_as(containers, ClusterNeeds { nodes, acls: false })
+    lend_as(containers, ClusterNeeds { nodes, acls: false, relays: false })
 }
 
 fn lend_as(containers: &mut Containers, needs: ClusterNeeds) -> Broker {
@@ -380,7 +380,7 @@ fn first(broker: &Broker, topic: &str) -> Result<(), KafkaError> {
 #[ignore = "needs Docker: ci/containers"]
 fn a_topic_that_may_not_be_read_is_written_and_its_neighbour_is_read() {
     let mut containers = containers();
-    let mut broker = lend_as(&mut containers, ClusterNeeds { nodes: 3, acls: true });
+    let mut broker = lend_as(&mut containers, ClusterNeeds { nodes: 3, acls: true, relays: false });
     broker.create_topics(&[topic("t", 1), topic("u", 1)]).expect("fresh topics");
     let forbidden = BrokerFault::TopicForbidden { topic: "t".to_owned() };
     broker.fault(&forbidden, true).expect("an ACL");
@@ -403,4 +403,37 @@ fn a_topic_that_may_not_be_read_is_written_and_its_neighbour_is_read() {
     broker.create_topics(&[topic("t", 1)]).expect("a fresh topic");
     let error = broker.fault(&forbidden, true).expect_err("nobody keeps to it");
     assert!(error.to_string().contains("ACL"), "{error}");
+}
+
+#[test]
+#[ignore = "needs Docker: ci/containers"]
+fn a_slow_node_s_answers_take_longer_until_the_fault_ends() {
+    const LATENCY: Duration = Duration::from_secs(1);
+    let mut containers = containers();
+    let mut broker = lend_as(&mut containers, ClusterNeeds { nodes: 2, acls: false, relays: true });
+    broker.create_topics(&[topic("t", 1)]).expect("a fresh topic");
+    produce(&broker, "t", 10);
+    let leader = broker.leader_of("t", 0).expect("asked").expect("led");
+    assert_eq!(leader, 1, "the first of all");
+    let slow = |node| BrokerFault::Slow { node: Some(node), latency_ms: 1000 };
+    let asking = |broker: &Broker| {
+        let client: BaseConsumer = client(broker).create().expect("a consumer");
+        // Connected to the leader.
+        client.fetch_watermarks("t", 0, Duration::from_secs(30)).expect("answered");
+        move || {
+            let began = Instant::now();
+            assert_eq!(client.fetch_watermarks("t", 0, Duration::from_secs(30)), Ok((0, 10)));
+            began.elapsed()
+        }
+    };
+    let ask = asking(&broker);
+    assert!(ask() < LATENCY);
+    broker.fault(&slow(leader), true).expect("slow");
+    assert!(ask() >= LATENCY);
+    broker.fault(&slow(leader), false).expect("as fast as before");
+    assert!(ask() < LATENCY);
+    broker.fault(&slow(3 - leader), true).expect("slow");
+    assert!(ask() < LATENCY, "it is the other node");
+    let error = broker.fault(&slow(7), true).expect_err("there is none");
+    assert!(error.to_string().contains("no node 7"), "{error}");
 }

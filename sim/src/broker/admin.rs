@@ -25,6 +25,8 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Admin {
     endpoint: Endpoint,
     replication: i32,
+    /// How many nodes topics are spread over, 1, 2, …; `None`: the cluster decides where they are.
+    nodes: Option<u32>,
     created: BTreeSet<String>,
     groups: Vec<String>,
 }
@@ -32,7 +34,15 @@ pub(super) struct Admin {
 impl Admin {
     /// Topics will have so many replicas.
     pub(super) fn new(endpoint: Endpoint, replication: i32) -> Self {
-        Self { endpoint, replication, created: BTreeSet::new(), groups: Vec::new() }
+        Self { endpoint, replication, nodes: None, created: BTreeSet::new(), groups: Vec::new() }
+    }
+
+    /// Of these nodes the first leads partition 0 of the first topic that is created, and so on in turn, as on
+    /// the embedded broker: a fault of a node is felt by the same topics there and in every run.
+    #[cfg_attr(not(feature = "containers"), expect(dead_code, reason = "other people's nodes are theirs"))]
+    pub(super) fn spread_over(mut self, nodes: u32) -> Self {
+        self.nodes = Some(nodes);
+        self
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -54,11 +64,28 @@ impl Admin {
     /// None of the topics may exist.
     pub(super) fn create_topics(&mut self, topics: &[TopicSpec]) -> Result<(), BrokerError> {
         let admin = self.client()?;
+        // By topic and partition; of none where the cluster decides.
+        let places: Vec<Vec<Vec<i32>>> = (0..)
+            .zip(topics)
+            .map(|(number, topic)| match self.nodes {
+                Some(nodes) => (number..number + topic.partitions)
+                    .map(|turn| replicas(turn, self.replication, nodes))
+                    .collect(),
+                None => Vec::new(),
+            })
+            .collect();
+        let lent: Vec<Vec<&[i32]>> =
+            places.iter().map(|of_topic| of_topic.iter().map(Vec::as_slice).collect()).collect();
         let new: Vec<NewTopic<'_>> = topics
             .iter()
-            .map(|topic| {
+            .zip(&lent)
+            .map(|(topic, places)| {
                 let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
-                NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(self.replication))
+                let replication = match self.nodes {
+                    Some(_) => TopicReplication::Variable(places),
+                    None => TopicReplication::Fixed(self.replication),
+                };
+                NewTopic::new(&topic.name, partitions, replication)
             })
             .collect();
         let results = block_on(admin.create_topics(&new, &options()));
@@ -253,6 +280,11 @@ impl Endpoint {
 
 fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     names.into_iter().map(String::as_str).collect()
+}
+
+/// The nodes that have a partition, its leader first; it is the `turn`th of all.
+fn replicas(turn: u32, copies: i32, nodes: u32) -> Vec<i32> {
+    (0..copies.cast_unsigned()).map(|copy| (1 + (turn + copy) % nodes).cast_signed()).collect()
 }
 
 fn options() -> AdminOptions {

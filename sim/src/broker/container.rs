@@ -10,6 +10,7 @@ mod cluster;
 mod docker;
 mod image;
 mod reaper;
+mod relay;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -75,7 +76,8 @@ impl Containers {
             None => Rc::new(Cluster::start(needs, &self.setup)?),
         };
         self.running = Some(Rc::clone(&cluster));
-        let admin = Admin::new(cluster.endpoint(properties), cluster.replication());
+        let admin =
+            Admin::new(cluster.endpoint(properties), cluster.replication()).spread_over(cluster.nodes());
         Ok(Container { admin, cluster })
     }
 
@@ -128,6 +130,10 @@ impl Container {
 
     pub(super) fn start_node(&self, node: u32) -> Result<(), BrokerError> {
         self.cluster.start_node(node)
+    }
+
+    pub(super) fn slow_down(&self, node: Option<u32>, latency_ms: u32) -> Result<(), BrokerError> {
+        self.cluster.slow_down(node, latency_ms)
     }
 }
 

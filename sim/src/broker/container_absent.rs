@@ -73,6 +73,10 @@ impl Container {
     pub(super) fn start_node(&self, _: u32) -> Result<(), BrokerError> {
         match self.0 {}
     }
+
+    pub(super) fn slow_down(&self, _: Option<u32>, _: u32) -> Result<(), BrokerError> {
+        match self.0 {}
+    }
 }
 
 /// There is nothing to remove.

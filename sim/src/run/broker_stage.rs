@@ -63,7 +63,8 @@ impl BrokerStage {
             BrokerChoice::Container { .. } => {
                 let needs = ClusterNeeds {
                     nodes: part.scenario.broker.nodes,
-                    acls: part.scenario.faults.iter().any(|fault| fault.kind == FaultKind::TopicForbidden),
+                    acls: part.has_fault(&[FaultKind::TopicForbidden, FaultKind::TopicFetchErrors]),
+                    relays: part.has_fault(&[FaultKind::SlowBroker]),
                 };
                 Broker::Container(containers.lend(needs, properties)?)
             }

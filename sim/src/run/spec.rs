@@ -4,7 +4,7 @@ use fairpoll_judge::event::{Header, TopicFacts};
 use fairpoll_judge::protocol::{PROTOCOL_VERSION, WorkerSpec, WorkerTopic};
 
 use super::stage::Access;
-use crate::scenario::{Mode, ModeKind, Scenario, TopicPlan};
+use crate::scenario::{FaultKind, Mode, ModeKind, Scenario, TopicPlan};
 
 /// How long a worker may take to commit and close, ms. An engine with 50 handles closes them in
 /// parallel; a broker under faults may take a session to answer.
@@ -32,6 +32,11 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// Whether the scenario has a fault of one of these kinds.
+    pub(crate) fn has_fault(&self, kinds: &[FaultKind]) -> bool {
+        self.scenario.faults.iter().any(|fault| kinds.contains(&fault.kind))
+    }
+
     /// `mode fair`, or `mode fair (run 2)` where there are several.
     pub(crate) fn describe(&self) -> String {
         match self.header.runs {

@@ -59,10 +59,10 @@ const fn rule(kind: FaultKind, brokers: &'static [&'static str]) -> Rule {
 
 /// Every kind of fault. A kind that no broker can do yet is in [`FaultKind`] and not here.
 pub const RULES: &[Rule] = &[
-    Rule { topic: Key::Required, ..rule(FaultKind::TopicFetchErrors, EMBEDDED) },
+    Rule { topic: Key::Required, ..rule(FaultKind::TopicFetchErrors, NODES) },
     Rule { for_ms: Key::Required, ..rule(FaultKind::CommitErrors, EMBEDDED) },
     Rule { node: Key::Required, for_ms: Key::Required, ..rule(FaultKind::BrokerDown, NODES) },
-    Rule { node: Key::Optional, latency_ms: Key::Required, ..rule(FaultKind::SlowBroker, EMBEDDED) },
+    Rule { node: Key::Optional, latency_ms: Key::Required, ..rule(FaultKind::SlowBroker, NODES) },
     Rule {
         topic: Key::Required,
         node: Key::Required,

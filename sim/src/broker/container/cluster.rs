@@ -18,6 +18,7 @@ use super::super::admin::Admin;
 use super::super::{BrokerError, ClusterNeeds, Endpoint};
 use super::docker::{CLUSTER_LABEL, Docker, LocalImage, words};
 use super::reaper::Reaper;
+use super::relay::Relays;
 use super::settings::{
     self, CLIENT_PORT, COME_UP, DATA, GO_DOWN, NodePlan, STARTED, SUPERVISOR, environment,
 };
@@ -44,6 +45,7 @@ pub(super) struct Cluster {
     version: Option<String>,
     keep: bool,
     looked: Cell<(Instant, bool)>,
+    relays: Option<Relays>,
     reaper: Option<Reaper>,
     docker: Docker,
 }
@@ -81,6 +83,7 @@ impl Cluster {
             // Nobody wants to keep what did not come up.
             keep: false,
             looked: Cell::new((Instant::now(), true)),
+            relays: None,
             docker,
             name,
         };
@@ -93,8 +96,8 @@ impl Cluster {
     }
 
     fn launch(&mut self) -> Result<(), BrokerError> {
-        let ClusterNeeds { nodes, acls } = self.needs;
-        let plans = plan(&self.name, nodes)?;
+        let ClusterNeeds { nodes, acls, relays } = self.needs;
+        let plans = if relays { self.plan_with_relays()? } else { plan(&self.name, nodes)? };
         let labels = HashMap::from([(CLUSTER_LABEL.to_owned(), self.name.clone())]);
         if nodes > 1 {
             let network = NetworkCreateRequest {
@@ -111,7 +114,7 @@ impl Cluster {
                 .with_container_name(&node.host)
                 .with_hostname(&node.host)
                 .with_labels(&labels)
-                .with_mapped_port(node.port, CLIENT_PORT.tcp())
+                .with_mapped_port(node.published, CLIENT_PORT.tcp())
                 .with_host_config_modifier(settings::adjust)
                 .with_mount(Mount::tmpfs_mount(DATA))
                 .with_startup_timeout(ORDER_WITHIN)
@@ -133,6 +136,20 @@ impl Cluster {
             });
         }
         Ok(())
+    }
+
+    /// A relay for each node, which stands where its clients look for it.
+    fn plan_with_relays(&mut self) -> Result<Vec<NodePlan>, BrokerError> {
+        let none = |error: std::io::Error| failed(format!("no relays for slow nodes: {error}"));
+        let mut plans = plan(&self.name, self.needs.nodes)?;
+        let mut routes = Vec::new();
+        for node in &mut plans {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(none)?;
+            node.port = port.local_addr().map_err(none)?.port();
+            routes.push((port, node.published));
+        }
+        self.relays = Some(Relays::start(routes).map_err(none)?);
+        Ok(plans)
     }
 
     /// Waits until every node says so itself, and the cluster knows all of them.
@@ -235,8 +252,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// Brings back whoever is down, and waits until the cluster is whole.
+    /// From now on a node's answers (all nodes') take so much longer.
+    pub(super) fn slow_down(&self, node: Option<u32>, latency_ms: u32) -> Result<(), BrokerError> {
+        if let Some(id) = node {
+            self.node(id)?;
+        }
+        let Some(relays) = &self.relays else {
+            let what = "slowing a node: the cluster was started without relays";
+            return Err(BrokerError::Unsupported(what.to_owned()));
+        };
+        relays.delay(node, latency_ms);
+        Ok(())
+    }
+
+    /// Brings back whoever is down or slow, and waits until the cluster is whole.
     pub(super) fn heal(&self) -> Result<(), BrokerError> {
+        if let Some(relays) = &self.relays {
+            relays.delay(None, 0);
+        }
         for node in self.nodes.iter().filter(|node| node.is_down.get()) {
             self.start_node(node.plan.id)?;
         }
@@ -264,6 +297,11 @@ impl Cluster {
         );
         if names.len() > 1 {
             text.push_str(&format!(" && docker network rm {}", self.name));
+        }
+        if self.relays.is_some() {
+            text.push_str(
+                "; its clients went through this process: from now on only `docker exec` reaches it",
+            );
         }
         text
     }
@@ -342,7 +380,7 @@ fn plan(cluster: &str, nodes: u32) -> Result<Vec<NodePlan>, BrokerError> {
     let mut plans = Vec::new();
     for (id, listener) in (1..).zip(listeners.map_err(free)?) {
         let port = listener.local_addr().map_err(free)?.port();
-        plans.push(NodePlan { id, host: format!("{cluster}-{id}"), port });
+        plans.push(NodePlan { id, host: format!("{cluster}-{id}"), port, published: port });
     }
     Ok(plans)
 }

@@ -23,6 +23,8 @@ pub(super) struct NodePlan {
     pub(super) host: String,
     /// Where the host's clients reach it, on 127.0.0.1.
     pub(super) port: u16,
+    /// Where Docker publishes it: the same, unless a relay stands between.
+    pub(super) published: u16,
 }
 
 /// Runs the image's own command, and runs it again while a file says that the node is down. A
@@ -167,8 +169,9 @@ mod tests {
     use super::*;
 
     fn value(nodes: u32, name: &str) -> String {
-        let all: Vec<NodePlan> =
-            (1..=nodes).map(|id| NodePlan { id, host: format!("k-{id}"), port: 1000 + id as u16 }).collect();
+        let all: Vec<NodePlan> = (1..=nodes)
+            .map(|id| NodePlan { id, host: format!("k-{id}"), port: 1000 + id as u16, published: 2000 })
+            .collect();
         let found = environment(&all[0], &all).into_iter().find(|(key, _)| key == name);
         found.expect("it is set").1
     }
