@@ -265,6 +265,9 @@ impl Consumer {
         if let Some(at) = self.health.next_wakeup() {
             next = next.min(self.instant(at));
         }
+        for arrival in self.handles.iter().filter_map(|handle| handle.arrival.as_ref()) {
+            next = next.min(arrival.until);
+        }
         for revocation in self.handles.iter().filter_map(|handle| handle.revocation.as_ref()) {
             next = next.min(revocation.deadline);
         }

@@ -8,28 +8,39 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::properties::OffsetReset;
 use crate::ffi::{Client, PartitionEntry, Start};
 
 use super::Consumer;
 
+/// How long an assignment waits for answers, and how long an answer is good for: time to connect to leaders that are
+/// far away. A leader that is gone must not hold up the others for longer than a first poll waits for it by default.
+/// And whoever polls later than that may have lost the partitions to another, who has gone on committing.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// An assignment that is not answered yet; librdkafka waits for that, and keeps its membership alive.
 #[derive(Debug)]
 pub(super) struct Arrival {
     entries: Vec<PartitionEntry>,
     starts: Receiver<Vec<Start>>,
+    pub(super) until: Instant,
 }
 
 impl Consumer {
     /// The group gives partitions.
     pub(super) fn on_assign(&mut self, now: Instant, handle: usize, entries: Vec<PartitionEntry>) {
         let Some(client) = self.handles[handle].client.clone() else { return };
+        // Under the classic protocol a topic that changes meanwhile brings another assignment without a revocation
+        // between them. Both are answered, in order.
+        self.hurry_arrival(now, handle);
         // While a commit of the handle is out it is not known what is committed; librdkafka waits for it.
         let may_ask = !entries.is_empty() && !self.commits.may_succeed(handle);
         match may_ask.then(|| self.ask_for_starts(client, entries.clone())).flatten() {
-            Some(starts) => self.handles[handle].arrival = Some(Arrival { entries, starts }),
+            Some(starts) => {
+                self.handles[handle].arrival = Some(Arrival { entries, starts, until: now + GOOD_FOR });
+            }
             None => self.take_over(now, handle, &untold(entries)),
         }
     }
@@ -59,14 +70,14 @@ impl Consumer {
     pub(super) fn advance_arrival(&mut self, now: Instant, handle: usize) {
         let Some(arrival) = self.handles[handle].arrival.take() else { return };
         match arrival.starts.try_recv() {
+            _ if now >= arrival.until => self.take_over(now, handle, &untold(arrival.entries)),
             Ok(starts) => self.take_over(now, handle, &starts),
             Err(TryRecvError::Empty) => self.handles[handle].arrival = Some(arrival),
             Err(TryRecvError::Disconnected) => self.take_over(now, handle, &untold(arrival.entries)),
         }
     }
 
-    /// Takes over what was given without having been told where to begin: the handle leaves, and librdkafka waits
-    /// for the answer.
+    /// Takes over what was given without having been told where to begin: librdkafka needs the answer now.
     pub(super) fn hurry_arrival(&mut self, now: Instant, handle: usize) {
         if let Some(arrival) = self.handles[handle].arrival.take() {
             self.take_over(now, handle, &untold(arrival.entries));

@@ -32,7 +32,8 @@ pub(super) struct Stopping {
 /// A handle that the consumer has let go of.
 #[derive(Debug)]
 struct Freed {
-    /// Batches may still have it, and so may a seek whose future was dropped, for a moment.
+    /// Batches may still have it, and so may a seek whose future was dropped or the question of an assignment,
+    /// for a moment, or for seconds where a leader does not answer.
     client: Weak<Client>,
     gone: Gone,
 }

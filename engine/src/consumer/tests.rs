@@ -386,3 +386,52 @@ async fn what_is_taken_back_before_it_was_taken_over_is_given_back() {
         assert!(report.took < Duration::from_secs(10), "{strategy:?}: {report:?}");
     }
 }
+
+/// Polls until the group has given both topics and it is being asked where they begin.
+async fn arriving(mock: &Mock, group: &str) -> Consumer {
+    let mut consumer = Consumer::start(of_two_topics(mock, group)).expect("start");
+    let until = Instant::now() + Duration::from_secs(20);
+    while consumer.handles[0].arrival.is_none() {
+        assert!(Instant::now() < until, "nothing was assigned");
+        consumer.get_many(Duration::from_millis(1), None).await.expect("poll");
+    }
+    assert_eq!((consumer.status().assigned_partitions, consumer.status().joining_handles), (0, 0));
+    consumer
+}
+
+/// Whoever comes back late to what was asked may have lost the partitions to one who commits.
+#[tokio::test]
+async fn an_answer_is_good_for_a_second() {
+    let mock = cluster();
+    mock.create_topic("b", 1, 1).expect("topic");
+    // Time to see that there is a question.
+    mock.broker_round_trip_time(1, Duration::from_millis(100)).expect("slow");
+    for (works_for, told) in [(Duration::ZERO, true), (Duration::from_millis(1200), false)] {
+        let mut consumer = arriving(&mock, &format!("good-{told}")).await;
+        std::thread::sleep(works_for);
+        let until = Instant::now() + Duration::from_secs(20);
+        while consumer.status().assigned_partitions < 2 {
+            assert!(Instant::now() < until, "it was not taken over");
+            consumer.serve(Instant::now()).expect("served");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Both are empty, which only an answer tells before the first fetch.
+        let known = consumer.partitions.assigned().filter(|(_, owned)| owned.reads_from == Some(0)).count();
+        assert_eq!(known, if told { 2 } else { 0 });
+        assert!(consumer.stop(Duration::from_secs(20)).await.closed);
+    }
+}
+
+/// Under the classic protocol a topic that changes brings one without a revocation in between.
+#[tokio::test]
+async fn an_assignment_that_overtakes_another_leaves_none_without_an_answer() {
+    let mock = cluster();
+    mock.create_topic("b", 1, 1).expect("topic");
+    let mut consumer = Consumer::start(of_two_topics(&mock, "overtaken")).expect("start");
+    let now = Instant::now();
+    for (given, topic) in ["a", "b"].into_iter().enumerate() {
+        consumer.on_assign(now, 0, vec![PartitionEntry { topic: topic.to_owned(), partition: 0 }]);
+        assert_eq!(consumer.status().assigned_partitions, given, "all but the last");
+        assert!(consumer.handles[0].arrival.is_some());
+    }
+}

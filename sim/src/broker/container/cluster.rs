@@ -141,10 +141,12 @@ impl Cluster {
     /// A relay for each node, which stands where its clients look for it.
     fn plan_with_relays(&mut self) -> Result<Vec<NodePlan>, BrokerError> {
         let none = |error: std::io::Error| failed(format!("no relays for slow nodes: {error}"));
+        // Held before the others are chosen, so that all differ.
+        let ports: Result<Vec<TcpListener>, _> =
+            (0..self.needs.nodes).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
         let mut plans = plan(&self.name, self.needs.nodes)?;
         let mut routes = Vec::new();
-        for node in &mut plans {
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(none)?;
+        for (node, port) in plans.iter_mut().zip(ports.map_err(none)?) {
             node.port = port.local_addr().map_err(none)?.port();
             routes.push((port, node.published));
         }
