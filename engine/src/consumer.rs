@@ -280,8 +280,14 @@ impl Consumer {
 
     /// Until when a poll waits for handles that have not joined; `None`: it does not.
     fn waits_for_joins(&mut self, now: Instant) -> Option<Instant> {
+        let bound = self.opened + self.config.join_wait;
+        // Who is being told where to begin is on the way, however long ago the others joined.
+        if let Some(until) = self.first_arrivals().map(|until| until.min(bound)).filter(|&until| now < until)
+        {
+            return Some(until);
+        }
         let all = self.joined();
-        self.join_wait.until(now, all, self.opened + self.config.join_wait)
+        self.join_wait.until(now, all, bound)
     }
 
     /// Whether every handle had its first assignment.

@@ -66,6 +66,12 @@ impl Consumer {
         Some(starts)
     }
 
+    /// Until when handles are being told where to begin that have not taken over anything yet.
+    pub(super) fn first_arrivals(&self) -> Option<Instant> {
+        let first = self.handles.iter().filter(|handle| !handle.joined);
+        first.filter_map(|handle| handle.arrival.as_ref()).map(|arrival| arrival.until).max()
+    }
+
     /// Takes over what was given once it is known where to begin.
     pub(super) fn advance_arrival(&mut self, now: Instant, handle: usize) {
         let Some(arrival) = self.handles[handle].arrival.take() else { return };
