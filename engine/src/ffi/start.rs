@@ -39,7 +39,7 @@ impl Start {
         Self { entry, at: None }
     }
 
-    /// `None`: it is not known whether anything is committed.
+    /// `None`: nothing is committed, or it is not known.
     fn of_committed(answer: &OffsetEntry) -> Option<StartAt> {
         let offset = (answer.error.is_none() && answer.offset >= 0).then_some(answer.offset)?;
         Some(StartAt { offset, leader_epoch: answer.leader_epoch, is_end: false })
