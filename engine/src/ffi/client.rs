@@ -77,6 +77,8 @@ pub(crate) struct Client {
     /// Where control goes once closing began.
     closing: Mutex<Option<Closing>>,
     notes: Option<Box<Notes>>,
+    /// Rebalances are incremental (cooperative-sticky, KIP-848).
+    incremental: bool,
     gone: Gone,
     on_gone: Arc<Wake>,
 }
@@ -172,6 +174,7 @@ impl Client {
             control_waker,
             closing: Mutex::default(),
             notes: Some(notes),
+            incremental: is_incremental(config),
             gone: Gone::default(),
             on_gone: Arc::clone(on_gone),
         }))
@@ -292,10 +295,11 @@ impl Client {
     /// offset.
     pub(crate) fn assign(&self, starts: &[Start]) -> Result<(), String> {
         let list = List::of_starts(starts);
+        let incremental = self.incremental;
         self.answer(move |rk| {
             // SAFETY: handle and list are valid; librdkafka copies the list.
             unsafe {
-                match is_cooperative(rk) {
+                match incremental {
                     true => check_error(sys::rd_kafka_incremental_assign(rk, list.as_ptr())),
                     false => check(sys::rd_kafka_assign(rk, list.as_ptr())),
                 }
@@ -306,11 +310,12 @@ impl Client {
     /// Answers [`ClientEvent::Revoke`]: these partitions are given back.
     pub(crate) fn unassign(&self, partitions: &[PartitionEntry]) -> Result<(), String> {
         let list = List::of_partitions(partitions);
+        let incremental = self.incremental;
         self.answer(move |rk| {
             // SAFETY: handle and list are valid; librdkafka copies the list. A null list means: nothing is
             // assigned any more.
             unsafe {
-                match is_cooperative(rk) {
+                match incremental {
                     true => check_error(sys::rd_kafka_incremental_unassign(rk, list.as_ptr())),
                     false => check(sys::rd_kafka_assign(rk, ptr::null())),
                 }
@@ -430,16 +435,12 @@ impl Client {
     }
 }
 
-/// Whether rebalances are incremental (cooperative-sticky, KIP-848) in the protocol in force. The group's thread
-/// answers, so this too must not be asked of a group that may end; see [`unless_over`].
-///
-/// # Safety
-/// `rk` is a valid handle.
-unsafe fn is_cooperative(rk: *mut sys::rd_kafka_t) -> bool {
-    // SAFETY: the handle is valid by contract; the result is null or a static string.
-    let protocol = unsafe { sys::rd_kafka_rebalance_protocol(rk) };
-    // SAFETY: not null, NUL-terminated and static.
-    !protocol.is_null() && unsafe { CStr::from_ptr(protocol) } == c"COOPERATIVE"
+/// Whether rebalances are incremental. `rd_kafka_rebalance_protocol` would say, too: the group's thread answers
+/// that, and does not once the group has ended. librdkafka refuses to mix assignors of both kinds, so the
+/// configuration decides.
+fn is_incremental(config: &ClientConfig) -> bool {
+    let says = |name, value: &str| config.get(name).is_some_and(|said| said.contains(value));
+    says("group.protocol", "consumer") || says("partition.assignment.strategy", "cooperative-sticky")
 }
 
 /// A handle on its way to the thread that answers a rebalance.

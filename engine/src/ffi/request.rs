@@ -17,7 +17,7 @@ pub(crate) struct LogEnds {
 
 /// `rd_kafka_offsets_for_times` takes these for timestamps, as `ListOffsets` does: the end, and the
 /// first offset that is left.
-const LATEST: i64 = -1;
+pub(super) const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
 impl Client {
@@ -73,7 +73,8 @@ impl Client {
         Ok(both.map(|(entry, (start, end))| LogEnds { entry: entry.clone(), start, end }).collect())
     }
 
-    fn offsets_at(
+    /// What `timestamp` stands for in each of these partitions, in their order: see [`EARLIEST`] and [`LATEST`].
+    pub(super) fn offsets_at(
         &self,
         entries: &[PartitionEntry],
         timestamp: i64,

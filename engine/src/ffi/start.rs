@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::properties::OffsetReset;
 
 use super::client::Client;
-use super::list::{OffsetEntry, PartitionEntry};
-use super::request::LogEnds;
+use super::list::{Failure, OffsetEntry, PartitionEntry};
+use super::request::{LATEST, LogEnds};
 
 /// How long the coordinator may take to say what is committed. It has just given partitions, so it is there.
 const COORDINATOR_WAIT: Duration = Duration::from_secs(1);
@@ -45,15 +45,16 @@ impl Start {
         Some(StartAt { offset, leader_epoch: answer.leader_epoch, is_end: false })
     }
 
-    /// Where `auto.offset.reset` says, in a log of these ends.
-    fn of_log(ends: &LogEnds, reset: OffsetReset) -> Option<StartAt> {
-        let (&start, &end) = ends.start.as_ref().ok().zip(ends.end.as_ref().ok())?;
-        let offset = match reset {
-            OffsetReset::Earliest => start,
-            OffsetReset::Latest => end,
-            OffsetReset::Error => return None,
-        };
+    /// The log's first record that is left.
+    fn of_beginning(ends: &LogEnds) -> Option<StartAt> {
+        let (&offset, &end) = ends.start.as_ref().ok().zip(ends.end.as_ref().ok())?;
         (offset >= 0).then_some(StartAt { offset, leader_epoch: -1, is_end: offset == end })
+    }
+
+    /// Behind the log's last record.
+    fn of_end(end: &Result<i64, Failure>) -> Option<StartAt> {
+        let offset = end.as_ref().copied().ok().filter(|&offset| offset >= 0)?;
+        Some(StartAt { offset, leader_epoch: -1, is_end: true })
     }
 }
 
@@ -80,21 +81,38 @@ impl Client {
                 without.push(start);
             }
         }
-        if without.is_empty() || reset == OffsetReset::Error {
+        if without.is_empty() {
             return starts;
         }
         let entries: Vec<PartitionEntry> = without.iter().map(|start| start.entry.clone()).collect();
-        match self.log_ends(&entries, LEADERS_WAIT) {
-            Ok(ends) => {
-                for (start, ends) in without.into_iter().zip(&ends) {
-                    start.at = Start::of_log(ends, reset);
-                }
-            }
+        match self.starts_by_reset(&entries, reset) {
+            Ok(told) => without.into_iter().zip(told).for_each(|(start, at)| start.at = at),
             Err(failure) => {
-                tracing::debug!(error = failure.message, "the leaders do not say where the logs begin");
+                tracing::debug!(
+                    error = failure.message,
+                    "the leaders do not say where the logs begin or end"
+                );
             }
         }
         starts
+    }
+
+    /// Where `auto.offset.reset` says. Whoever reads from a log's end need not know its beginning; whoever reads
+    /// from its beginning wants to know whether there is anything.
+    fn starts_by_reset(
+        &self,
+        entries: &[PartitionEntry],
+        reset: OffsetReset,
+    ) -> Result<Vec<Option<StartAt>>, Failure> {
+        Ok(match reset {
+            OffsetReset::Error => vec![None; entries.len()],
+            OffsetReset::Earliest => {
+                self.log_ends(entries, LEADERS_WAIT)?.iter().map(Start::of_beginning).collect()
+            }
+            OffsetReset::Latest => {
+                self.offsets_at(entries, LATEST, LEADERS_WAIT)?.iter().map(Start::of_end).collect()
+            }
+        })
     }
 }
 
