@@ -14,6 +14,7 @@ mod exact_lag;
 mod flow;
 mod join;
 mod lane;
+mod open;
 mod places;
 mod quarantine;
 mod rebalance;

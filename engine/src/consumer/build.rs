@@ -15,22 +15,22 @@ use crate::config::properties::{NOT_UNDER_KIP848, Properties, WITHOUT_EFFECT};
 use crate::config::{Config, GROUP_INSTANCE_ID, GroupStrategy, Origin};
 use crate::cost::{Cost, Size};
 use crate::error::StartError;
-use crate::ffi::{Client, Wake};
+use crate::ffi::Wake;
 use crate::machine::Machine;
 use crate::memory::{Budget, FetchBuffer};
 use crate::metrics::Meters;
 use crate::remedy::Remedies;
-use crate::topology::{GroupProtocol, HandlePlan, Topology};
+use crate::topology::{GroupProtocol, Topology};
 
 use super::adapt::Adapting;
 use super::commit::Commits;
 use super::degrade::Degrading;
 use super::join::JoinWait;
-use super::lane::Lane;
+use super::open::open;
 use super::quarantine::Health;
 use super::status_log::StatusLog;
 use super::stop::Stopping;
-use super::{Consumer, Handle, Partitions};
+use super::{Consumer, Partitions};
 
 pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
     let topology = plan(&config)?;
@@ -211,78 +211,6 @@ fn demand(config: &Config) -> HandleDemand {
     let size = Size { handles: 1, lanes: 1, brokers: brokers as u64, queue_kib: 0, answer_bytes: 0 };
     let Cost { descriptors, connections, .. } = Cost::of(size);
     HandleDemand { descriptors, connections, ..HANDLE_DEMAND }
-}
-
-/// Creates handles and lanes, and subscribes. On failure what was created leaves its group again, and is dropped.
-pub(super) fn open(
-    config: &Config,
-    topology: &Topology,
-    wake: &Arc<Wake>,
-    gone: &Arc<Wake>,
-) -> Result<(Vec<Handle>, Vec<Lane>), StartError> {
-    let mut handles: Vec<Handle> = Vec::with_capacity(topology.handles.len());
-    if let Err(error) = open_handles(config, topology, wake, gone, &mut handles) {
-        for client in handles.iter().filter_map(|handle| handle.client.as_ref()) {
-            // One that cannot leave was not in the group.
-            let _ = client.begin_close(wake);
-        }
-        return Err(error);
-    }
-    let lanes = topology
-        .lanes
-        .iter()
-        .map(|plan| {
-            let client = handles[plan.handle].client.as_ref().expect("created above");
-            Lane::new(client, wake, plan.topics.clone())
-        })
-        .collect();
-    Ok((handles, lanes))
-}
-
-fn open_handles(
-    config: &Config,
-    topology: &Topology,
-    wake: &Arc<Wake>,
-    gone: &Arc<Wake>,
-    handles: &mut Vec<Handle>,
-) -> Result<(), StartError> {
-    for (index, plan) in topology.handles.iter().enumerate() {
-        let names = || plan.topics.iter().map(|&topic| config.topics[topic].name.as_str());
-        let failed =
-            |what: String| StartError::Client { topics: names().collect::<Vec<_>>().join(", "), what };
-        let client =
-            Client::new(&plan.client_id, &properties(config, topology, index).client_config(), wake, gone)
-                .map_err(|error| failed(error.to_string()))?;
-        handles.push(Handle {
-            client: Some(client),
-            plan: plan.clone(),
-            joined: false,
-            arrival: None,
-            revocation: None,
-            fatal: None,
-        });
-        if alone(topology, plan) {
-            // It joins while the others are still being made.
-            subscribe(config, &handles[index])?;
-        }
-    }
-    // Only now, with every handle there: joins that follow each other closely are one rebalance.
-    let mut together = handles.iter().filter(|handle| !alone(topology, &handle.plan));
-    together.try_for_each(|handle| subscribe(config, handle))
-}
-
-/// Whether no other handle of this consumer joins its group.
-fn alone(topology: &Topology, plan: &HandlePlan) -> bool {
-    topology.handles.iter().filter(|other| other.group_id == plan.group_id).count() == 1
-}
-
-fn subscribe(config: &Config, handle: &Handle) -> Result<(), StartError> {
-    let Some(client) = &handle.client else { return Ok(()) };
-    let topics = &handle.plan.topics;
-    let names: Vec<&str> = topics.iter().map(|&topic| config.topics[topic].name.as_str()).collect();
-    client
-        .subscribe(names.iter().copied())
-        .map_err(|what| StartError::Client { topics: names.join(", "), what })
 }
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see

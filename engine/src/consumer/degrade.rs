@@ -19,9 +19,10 @@ use crate::machine::Machine;
 use crate::memory::Budget;
 use crate::topology::Topology;
 
-use super::build::{adapting, open, plenty, policy, properties, refill_wait};
+use super::build::{adapting, plenty, policy, properties, refill_wait};
 use super::join::JoinWait;
 use super::lane::Lane;
+use super::open::open;
 use super::{Consumer, Handle};
 
 /// How often the machine is looked at.
