@@ -41,7 +41,7 @@ const CONTESTANTS: [Contestant; 3] = [
 /// What one start took.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// The groups had given every partition, and with Fairpoll it was known where each is read from.
+    /// The groups had given every partition.
     joined: Duration,
     /// A record of every topic was there.
     complete: Duration,

@@ -58,7 +58,7 @@ fn allocations(mock: &Mock, mode: ModeRequest, of_a_poll: u32, finish: Finish) -
         });
         assert!(bytes > 0);
         let finish = measure(|| finish(&mut consumer, &batch));
-        // Those of the beginning may be of what was there.
+        // Polls at the start may bring fewer.
         if batch.len() == of_a_poll as usize {
             seen.push(Allocations { poll, read: read.count_total, finish: finish.count_total });
         }
@@ -88,7 +88,7 @@ fn nothing_is_allocated_by_the_record() {
             let (few, many) = (allocations(&mock, mode, 40, finish), allocations(&mock, mode, 400, finish));
             assert_eq!(few, many, "{mode}");
             assert_eq!((many.read, many.finish), (0, 0), "{mode}");
-            // The batch's lists, each for once.
+            // The batch's lists: of records anew for each lane, all others once.
             assert!(many.poll <= 8, "{mode}: {many:?}");
         }
     }

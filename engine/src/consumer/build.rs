@@ -339,6 +339,7 @@ mod tests {
     use fairpoll_core::{Mode, RequestedMode};
 
     use super::*;
+    use crate::ffi::Client;
     use crate::topology::Topology;
 
     /// What the first handle of a mode fetches at most, of a partition and in all.
@@ -400,6 +401,39 @@ mod tests {
             // Under KIP-848 the broker decides over sessions.
             assert_eq!(settled(&topics(count, Multi)), (fair.0, None, fair.2), "{count}");
             assert_eq!(settled(&topics(count, Single)), (500, None, None), "{count}");
+        }
+    }
+
+    /// Answered in the other way a rebalance fails.
+    #[test]
+    fn rebalances_are_incremental_where_the_protocol_or_the_assignor_is() {
+        let strategies = [
+            (None, false),
+            (Some(GroupStrategy::Classic), false),
+            (Some(GroupStrategy::Cooperative), true),
+            (Some(GroupStrategy::Kip848), true),
+        ];
+        for (strategy, incremental) in strategies {
+            let mut config = topics(2, RequestedMode::Fair);
+            config.group_strategy = strategy;
+            let is_incremental = |config: &Config, topology: Topology| {
+                Client::is_incremental(&properties(config, &topology, 0).client_config())
+            };
+            let topology = || plan(&config).expect("usable");
+            assert_eq!(is_incremental(&config, topology()), incremental, "{strategy:?}");
+            // On a broker without KIP-848 it is another incremental one.
+            assert_eq!(is_incremental(&config, topology().without_kip848()), incremental, "{strategy:?}");
+        }
+        // What the user says of assignors counts.
+        for (strategy, assignors, incremental) in [
+            (GroupStrategy::Classic, "cooperative-sticky", true),
+            (GroupStrategy::Cooperative, "range", false),
+        ] {
+            let config = topics(2, RequestedMode::Fair)
+                .group_strategy(strategy)
+                .property("partition.assignment.strategy", assignors);
+            let told = properties(&config, &plan(&config).expect("usable"), 0).client_config();
+            assert_eq!(Client::is_incremental(&told), incremental, "{assignors}");
         }
     }
 

@@ -1,8 +1,11 @@
 //! From a topology to handles that join their groups, and lanes.
 
+use std::iter::from_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+
+use tracing::{Dispatch, Span, dispatcher};
 
 use crate::config::Config;
 use crate::error::StartError;
@@ -55,31 +58,35 @@ fn make_handles(
     gone: &Arc<Wake>,
 ) -> (Vec<Handle>, Result<(), StartError>) {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let make_some = || {
-        let mut made = Vec::new();
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(plan) = topology.handles.get(index) else { break };
-            let handle = make_handle(config, topology, index, wake, gone);
-            let joined = handle.and_then(|handle| match alone(topology, plan) {
-                true => subscribe(config, &handle).map(|()| handle),
-                false => Ok(handle),
-            });
-            failed.fetch_or(joined.is_err(), Ordering::Relaxed);
-            made.push((index, joined));
+    let make_next = || {
+        if failed.load(Ordering::Relaxed) {
+            return None;
         }
-        made
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let plan = topology.handles.get(index)?;
+        let handle = make_handle(config, topology, index, wake, gone);
+        let joined = handle.and_then(|handle| match alone(topology, plan) {
+            true => subscribe(config, &handle).map(|()| handle),
+            false => Ok(handle),
+        });
+        failed.fetch_or(joined.is_err(), Ordering::Relaxed);
+        Some((index, joined))
     };
-    let mut made = thread::scope(|scope| {
-        let helpers = 1..topology.handles.len().min(MADE_AT_A_TIME);
+    // What keeps one from being made mostly keeps them all, and librdkafka loses some KiB with each.
+    let mut made = Vec::from_iter(make_next());
+    let (dispatch, span) = (dispatcher::get_default(Dispatch::clone), Span::current());
+    let make_rest =
+        || dispatcher::with_default(&dispatch, || span.in_scope(|| from_fn(make_next).collect::<Vec<_>>()));
+    thread::scope(|scope| {
+        let helper =
+            || thread::Builder::new().name("fairpoll-open".to_owned()).spawn_scoped(scope, make_rest);
+        let helpers = topology.handles.len().saturating_sub(2).min(MADE_AT_A_TIME - 1);
         // Where there is no thread for it the others do the work.
-        let helpers: Vec<_> =
-            helpers.map_while(|_| thread::Builder::new().spawn_scoped(scope, make_some).ok()).collect();
-        let mut made = make_some();
+        let helpers: Vec<_> = (0..helpers).map_while(|_| helper().ok()).collect();
+        made.extend(from_fn(make_next));
         for helper in helpers {
             made.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        made
     });
     made.sort_by_key(|&(index, _)| index);
     let mut handles = Vec::with_capacity(made.len());
@@ -141,7 +148,8 @@ mod tests {
     fn many() -> Config {
         let topics: Vec<String> = (0..40).map(|number| format!("topic-{number}")).collect();
         let config = Config::new("127.0.0.1:1", "group", topics).mode(ModeRequest::Multi);
-        config.group_strategy(GroupStrategy::Own)
+        // Neither is it asked whether they fit this machine, beside all other tests.
+        config.group_strategy(GroupStrategy::Own).degrade(false)
     }
 
     #[test]

@@ -174,10 +174,20 @@ impl Client {
             control_waker,
             closing: Mutex::default(),
             notes: Some(notes),
-            incremental: is_incremental(config),
+            incremental: Self::is_incremental(config),
             gone: Gone::default(),
             on_gone: Arc::clone(on_gone),
         }))
+    }
+
+    /// Whether a handle with these properties is given and loses partitions one by one, and not all at a time.
+    ///
+    /// `rd_kafka_rebalance_protocol` would say, too: the group's thread answers that, and does not once the group has
+    /// ended. The configuration says as much: `group.protocol` is the engine's, and librdkafka makes no handle with
+    /// assignors of both kinds.
+    pub(crate) fn is_incremental(config: &ClientConfig) -> bool {
+        let says = |name, value: &str| config.get(name).is_some_and(|said| said.contains(value));
+        says("group.protocol", "consumer") || says("partition.assignment.strategy", "cooperative-sticky")
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_t {
@@ -433,14 +443,6 @@ impl Client {
     fn lock_closing(&self) -> std::sync::MutexGuard<'_, Option<Closing>> {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether rebalances are incremental. `rd_kafka_rebalance_protocol` would say, too: the group's thread answers
-/// that, and does not once the group has ended. librdkafka refuses to mix assignors of both kinds, so the
-/// configuration decides.
-fn is_incremental(config: &ClientConfig) -> bool {
-    let says = |name, value: &str| config.get(name).is_some_and(|said| said.contains(value));
-    says("group.protocol", "consumer") || says("partition.assignment.strategy", "cooperative-sticky")
 }
 
 /// A handle on its way to the thread that answers a rebalance.
