@@ -25,6 +25,7 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod together;
 mod view;
 
 use std::collections::VecDeque;
@@ -102,6 +103,7 @@ pub struct Consumer {
     /// When the handles were created: at the start, or when the consumer gave way.
     opened: Instant,
     join_wait: join::JoinWait,
+    together: Arc<together::Together>,
     meters: Meters,
     last_tick: Instant,
     status_log: status_log::StatusLog,
@@ -128,7 +130,7 @@ struct Handle {
 impl Handle {
     /// Whether its group has given it nothing yet, not even an empty assignment.
     fn is_joining(&self) -> bool {
-        !self.joined && self.arrival.is_none()
+        !self.joined && self.arrival.is_none() && self.client.is_some()
     }
 
     fn is(&self, client: &Arc<Client>) -> bool {
@@ -328,6 +330,7 @@ impl Consumer {
                 }
             }
         }
+        self.together.more_to_come(self.handles.iter().any(Handle::is_joining));
         self.retry_commits(now);
         self.serve_quarantine(now);
         self.adapt_quotas(now);

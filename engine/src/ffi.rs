@@ -31,7 +31,7 @@ pub(crate) use list::{Failure, OffsetEntry, PartitionEntry};
 pub(crate) use message::{Message, MessageError};
 pub(crate) use queue::LaneQueue;
 pub(crate) use request::LogEnds;
-pub(crate) use start::Start;
+pub(crate) use start::{Start, StartAt};
 pub(crate) use wake::Wake;
 
 use std::ffi::{CStr, c_int};

@@ -53,6 +53,31 @@ async fn the_first_batch_holds_every_topic_that_has_records_but_in_single() {
     }
 }
 
+/// Twenty handles that start together would send forty requests, when brokers have the most to do.
+#[tokio::test]
+async fn where_logs_begin_is_asked_for_all_handles_together() {
+    const LIST_OFFSETS: i16 = 2;
+    let names: Vec<String> = (0..20).map(|number| format!("topic-{number}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mock = Mock::filled(&topics.iter().map(|topic| (*topic, 1, 1)).collect::<Vec<_>>());
+    mock.count_requests();
+    // More where the machine is so slow that some handles come too late for the first question.
+    let mut fewest = usize::MAX;
+    for attempt in 0..5 {
+        let before = mock.requests(LIST_OFFSETS);
+        let config = config(&mock, &format!("together-{attempt}"), &topics, ModeRequest::Multi);
+        let mut consumer = Consumer::start(config.group_strategy(GroupStrategy::Own)).expect("start");
+        let all = drain(&mut consumer, topics.len()).await;
+        assert_eq!(all.len(), topics.len());
+        stopped(consumer).await;
+        fewest = fewest.min(mock.requests(LIST_OFFSETS) - before);
+        if fewest <= 10 {
+            return;
+        }
+    }
+    panic!("{fewest} requests at the least");
+}
+
 /// Traps 10 and 11: with one queue for all topics the deep one's prefetch would come first.
 // shows: E3, E16
 #[tokio::test]

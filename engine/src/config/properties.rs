@@ -119,6 +119,7 @@ pub(crate) const COMMON: &[&str] = &[
     "client.rack",
     "connections.max.idle.ms",
     "debug",
+    "enable.metrics.push",
     "fetch.error.backoff.ms",
     "fetch.max.bytes",
     "fetch.message.max.bytes",

@@ -54,9 +54,15 @@ impl Consumer {
         let reset = OffsetReset::of(&self.config.properties);
         let (tell, starts) = channel();
         let wake = Arc::clone(&self.wake);
+        let together = Arc::clone(&self.together);
+        // Known before the thread looks.
+        together.more_to_come(self.handles.iter().any(|other| other.is_joining() && !other.is(&client)));
         let ask = move || {
+            let by_reset = |entries: &[PartitionEntry]| {
+                together.ask(entries, |entries| client.starts_by_reset(entries, reset))
+            };
             // Nobody may wait for it any more.
-            let _ = tell.send(client.starts(entries, reset));
+            let _ = tell.send(client.starts(entries, by_reset));
             drop(client);
             wake.wake();
         };

@@ -62,8 +62,13 @@ impl Client {
     /// Asks where these partitions are to be read from: the coordinator for what is committed, and the leaders
     /// of those without a commit for their logs' ends. In the order given. Where the coordinator does not answer
     /// nothing is told, and nothing of those without a commit where one of their leaders does not: librdkafka
-    /// hands out all of such answers or none. Blocks, for seconds where nobody answers.
-    pub(crate) fn starts(&self, entries: Vec<PartitionEntry>, reset: OffsetReset) -> Vec<Start> {
+    /// hands out all of such answers or none. `by_reset` asks the leaders, [`Self::starts_by_reset`] or somebody who asks for
+    /// several. Blocks, for seconds where nobody answers.
+    pub(crate) fn starts(
+        &self,
+        entries: Vec<PartitionEntry>,
+        by_reset: impl FnOnce(&[PartitionEntry]) -> Result<Vec<Option<StartAt>>, Failure>,
+    ) -> Vec<Start> {
         let mut starts: Vec<Start> = entries.into_iter().map(Start::untold).collect();
         let entries: Vec<PartitionEntry> = starts.iter().map(|start| start.entry.clone()).collect();
         let committed = match self.committed(&entries, COORDINATOR_WAIT) {
@@ -85,7 +90,7 @@ impl Client {
             return starts;
         }
         let entries: Vec<PartitionEntry> = without.iter().map(|start| start.entry.clone()).collect();
-        match self.starts_by_reset(&entries, reset) {
+        match by_reset(&entries) {
             Ok(told) => without.into_iter().zip(told).for_each(|(start, at)| start.at = at),
             Err(failure) => {
                 tracing::debug!(
@@ -99,7 +104,7 @@ impl Client {
 
     /// Where `auto.offset.reset` says. Whoever reads from a log's end need not know its beginning; whoever reads
     /// from its beginning wants to know whether there is anything.
-    fn starts_by_reset(
+    pub(crate) fn starts_by_reset(
         &self,
         entries: &[PartitionEntry],
         reset: OffsetReset,
@@ -172,7 +177,8 @@ mod tests {
         let starts = |reset| {
             let entry = |partition| PartitionEntry { topic: "a".to_owned(), partition };
             // Not in the order of their numbers: answers are told apart by place.
-            let starts = client.starts([2, 0, 1].map(entry).into(), reset);
+            let by_reset = |entries: &[PartitionEntry]| client.starts_by_reset(entries, reset);
+            let starts = client.starts([2, 0, 1].map(entry).into(), by_reset);
             assert_eq!(starts.iter().map(|start| start.entry.partition).collect::<Vec<_>>(), [2, 0, 1]);
             starts.into_iter().map(|start| start.at.map(|at| (at.offset, at.is_end))).collect::<Vec<_>>()
         };

@@ -133,6 +133,27 @@ impl Mock {
         unsafe { sys::rd_kafka_mock_clear_request_errors(self.cluster, api_key) };
     }
 
+    /// Requests are counted from now on.
+    pub fn count_requests(&self) {
+        // SAFETY: the cluster lives.
+        unsafe { sys::rd_kafka_mock_start_request_tracking(self.cluster) };
+    }
+
+    /// Requests of this kind that came since [`Self::count_requests`].
+    pub fn requests(&self, api_key: i16) -> usize {
+        let mut count = 0;
+        // SAFETY: the cluster lives, and `count` is a place for the length of what is returned, which is ours to
+        // destroy.
+        unsafe {
+            let all = sys::rd_kafka_mock_get_requests(self.cluster, &mut count);
+            let of_kind =
+                (0..count).filter(|&at| sys::rd_kafka_mock_request_api_key(*all.add(at)) == api_key);
+            let of_kind = of_kind.count();
+            sys::rd_kafka_mock_request_destroy_array(all, count);
+            of_kind
+        }
+    }
+
     /// Produces records to one partition and waits until they are acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: usize) {
         self.send(topic, partition, records);

@@ -1,0 +1,248 @@
+//! Questions of several handles, put to the brokers as one.
+//!
+//! Each handle asks from a thread of its own where its logs begin and end. Where fifty start together that is a
+//! hundred requests and more, at the very moment in which brokers and clients have the most to do, and two requests
+//! answer them all: every handle reaches every leader.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::ffi::{Failure, PartitionEntry, StartAt};
+
+/// How long the first to ask waits for handles that have not been given anything yet. The first poll waits for them
+/// much longer, so nobody is the worse for it; where one never comes (its topic does not exist) this is lost.
+const GATHERS: Duration = Duration::from_millis(50);
+
+/// How long the others wait for the one that asks for them. Then each asks for itself, as it does at once where the
+/// answer is that something failed: that may be about somebody else's topic, and only that topic is to suffer.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// An answer: for each partition, in the order of the question.
+pub(super) type Answer = Result<Vec<Option<StartAt>>, Failure>;
+
+/// Gathers questions while handles are still joining.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    /// Handles have not been given anything yet: more questions are to come.
+    more_to_come: AtomicBool,
+    /// The question that others may still join.
+    open: Mutex<Option<Arc<Question>>>,
+    /// No more are to come.
+    all_are_here: Condvar,
+}
+
+/// What is asked for several.
+#[derive(Debug, Default)]
+struct Question {
+    state: Mutex<State>,
+    /// There is an answer.
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<PartitionEntry>,
+    /// Of the question as a whole; `Some(None)`: it failed.
+    answer: Option<Option<Vec<Option<StartAt>>>>,
+}
+
+impl Together {
+    /// Whether handles that have not been given anything yet are going to ask.
+    pub(super) fn more_to_come(&self, more: bool) {
+        if self.more_to_come.swap(more, Ordering::AcqRel) && !more {
+            // Not between a look at the flag and the wait for it.
+            let _open = lock(&self.open);
+            self.all_are_here.notify_all();
+        }
+    }
+
+    /// Asks, by `put`, for these and whatever others ask meanwhile. Blocks. Called by one thread for each handle.
+    pub(super) fn ask(
+        &self,
+        entries: &[PartitionEntry],
+        put: impl Fn(&[PartitionEntry]) -> Answer,
+    ) -> Answer {
+        let (question, own, leads) = self.join(entries);
+        if !leads {
+            return question.wait_for(own).map_or_else(|| put(entries), Ok);
+        }
+        let all = self.gathered(&question);
+        let answer = put(&all);
+        question.answer(answer.as_ref().ok().cloned());
+        let is_alone = own.len() == all.len();
+        match answer {
+            Ok(answers) => Ok(answers[own].to_vec()),
+            Err(failure) if is_alone => Err(failure),
+            Err(_) => put(entries),
+        }
+    }
+
+    /// Adds to the open question, or opens one, which is then the caller's to put.
+    fn join(&self, entries: &[PartitionEntry]) -> (Arc<Question>, Range<usize>, bool) {
+        let mut open = lock(&self.open);
+        let leads = open.is_none();
+        let question = Arc::clone(open.get_or_insert_default());
+        let mut state = lock(&question.state);
+        let first = state.entries.len();
+        state.entries.extend_from_slice(entries);
+        drop(state);
+        (question, first..first + entries.len(), leads)
+    }
+
+    /// Waits for whoever is still to come, and closes the question: what it has come to.
+    fn gathered(&self, question: &Question) -> Vec<PartitionEntry> {
+        let waits = |_: &mut Option<_>| self.more_to_come.load(Ordering::Acquire);
+        let waited = self.all_are_here.wait_timeout_while(lock(&self.open), GATHERS, waits);
+        let (mut open, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *open = None;
+        lock(&question.state).entries.clone()
+    }
+}
+
+impl Question {
+    fn answer(&self, answer: Option<Vec<Option<StartAt>>>) {
+        lock(&self.state).answer = Some(answer);
+        self.answered.notify_all();
+    }
+
+    /// The part of the answer that was asked for; `None`: there is none.
+    fn wait_for(&self, own: Range<usize>) -> Option<Vec<Option<StartAt>>> {
+        let waits = |state: &mut State| state.answer.is_none();
+        let waited = self.answered.wait_timeout_while(lock(&self.state), PATIENCE, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        Some(state.answer.as_ref()?.as_ref()?[own].to_vec())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn entry(topic: &str, partition: i32) -> PartitionEntry {
+        PartitionEntry { topic: topic.to_owned(), partition }
+    }
+
+    /// Tells topics apart: offset 100 × the topic's number + the partition.
+    fn at(entry: &PartitionEntry) -> Option<StartAt> {
+        let number: i64 = entry.topic.parse().expect("a number");
+        let offset = 100 * number + i64::from(entry.partition);
+        Some(StartAt { offset, leader_epoch: -1, is_end: false })
+    }
+
+    fn answer(entries: &[PartitionEntry]) -> Answer {
+        Ok(entries.iter().map(at).collect())
+    }
+
+    fn failure() -> Failure {
+        Failure { code: "_TIMED_OUT".to_owned(), message: "nobody answers".to_owned() }
+    }
+
+    fn soon(holds: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(10), "it does not come to pass");
+            thread::yield_now();
+        }
+    }
+
+    fn gathered(together: &Together) -> usize {
+        lock(&together.open).as_ref().map_or(0, |question| lock(&question.state).entries.len())
+    }
+
+    /// Eight topics of two partitions are asked for by a thread each while more is to come; what was put, and what
+    /// each was answered.
+    fn eight_ask(put: impl Fn(&[PartitionEntry]) -> Answer + Sync) -> (Vec<usize>, Vec<Answer>) {
+        let (together, sizes) = (Together::default(), Mutex::<Vec<usize>>::default());
+        together.more_to_come(true);
+        let recorded = |entries: &[PartitionEntry]| {
+            lock(&sizes).push(entries.len());
+            put(entries)
+        };
+        let answers = thread::scope(|scope| {
+            let ask = |topic: usize| {
+                let entries = [entry(&topic.to_string(), 0), entry(&topic.to_string(), 1)];
+                let (together, recorded) = (&together, &recorded);
+                scope.spawn(move || together.ask(&entries, recorded))
+            };
+            let asking: Vec<_> = (0..8).map(ask).collect();
+            let began = Instant::now();
+            // Where the machine is slow the first gives up waiting, and there are several questions.
+            while gathered(&together) < 16 && began.elapsed() < GATHERS {
+                thread::yield_now();
+            }
+            together.more_to_come(false);
+            asking.into_iter().map(|asking| asking.join().expect("no panic")).collect()
+        });
+        (sizes.into_inner().expect("no panic"), answers)
+    }
+
+    #[test]
+    fn what_is_asked_while_more_is_to_come_is_asked_as_one_and_each_is_told_its_own() {
+        let own = |topic: usize| answer(&[entry(&topic.to_string(), 0), entry(&topic.to_string(), 1)]);
+        let as_one = (0..20).any(|_| {
+            let (sizes, answers) = eight_ask(answer);
+            assert_eq!(answers, (0..8).map(own).collect::<Vec<_>>());
+            sizes == [16]
+        });
+        assert!(as_one, "never as one");
+    }
+
+    #[test]
+    fn where_the_common_question_fails_each_asks_for_itself() {
+        let only_topic_three_fails = |entries: &[PartitionEntry]| match entries.iter().any(|e| e.topic == "3")
+        {
+            true => Err(failure()),
+            false => answer(entries),
+        };
+        let (_, answers) = eight_ask(only_topic_three_fails);
+        for (topic, answered) in answers.iter().enumerate() {
+            assert_eq!(answered.is_err(), topic == 3, "topic {topic}: {answered:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_come_is_not_waited_for_long() {
+        let together = Together::default();
+        together.more_to_come(true);
+        let began = Instant::now();
+        assert_eq!(together.ask(&[entry("1", 7)], answer), answer(&[entry("1", 7)]));
+        assert!(began.elapsed() >= GATHERS, "{:?}", began.elapsed());
+        assert_eq!(gathered(&together), 0, "the next one opens a question of its own");
+    }
+
+    #[test]
+    fn who_waits_for_another_s_answer_loses_patience_and_asks_for_itself() {
+        let together = &Together::default();
+        together.more_to_come(true);
+        let (release, held) = mpsc::channel::<()>();
+        let held = &Mutex::new(held);
+        thread::scope(|scope| {
+            // Released also where this fails.
+            let release = release;
+            let first = scope.spawn(move || {
+                together.ask(&[entry("1", 0)], |entries| {
+                    let _ = lock(held).recv();
+                    answer(entries)
+                })
+            });
+            soon(|| gathered(together) == 1);
+            let second = scope.spawn(move || together.ask(&[entry("2", 0)], answer));
+            // It joins, or comes after the gathering.
+            soon(|| gathered(together) != 1);
+            together.more_to_come(false);
+            assert_eq!(second.join().expect("no panic"), answer(&[entry("2", 0)]));
+            release.send(()).expect("still held");
+            assert_eq!(first.join().expect("no panic"), answer(&[entry("1", 0)]));
+        });
+    }
+}
