@@ -54,15 +54,14 @@ impl Consumer {
         let reset = OffsetReset::of(&self.config.properties);
         let (tell, starts) = channel();
         let wake = Arc::clone(&self.wake);
-        let together = Arc::clone(&self.together);
         // Known before the thread looks.
-        together.more_to_come(self.handles.iter().any(|other| other.is_joining() && !other.is(&client)));
+        let coming = self.together.coming();
+        self.together.more_to_come(self.handles.iter().any(|other| other.is_joining() && !other.is(&client)));
         let ask = move || {
-            let by_reset = |entries: &[PartitionEntry]| {
-                together.ask(entries, |entries| client.starts_by_reset(entries, reset))
-            };
+            let asked = Arc::clone(&client);
+            let put = move |entries: &[PartitionEntry]| asked.starts_by_reset(entries, reset);
             // Nobody may wait for it any more.
-            let _ = tell.send(client.starts(entries, by_reset));
+            let _ = tell.send(client.starts(entries, |entries| coming.ask(entries, put)));
             drop(client);
             wake.wake();
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rdkafka::ClientConfig;
-use rdkafka::mocking::MockCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 use crate::ffi::{CommitOutcome, Failure, OffsetEntry, PartitionEntry};
@@ -420,6 +420,42 @@ async fn an_answer_is_good_for_a_second() {
         assert_eq!(known, if told { 2 } else { 0 });
         assert!(consumer.stop(Duration::from_secs(20)).await.closed);
     }
+}
+
+/// Handles that start together ask together, and only the topic of the silent leader suffers; whichever asks first.
+#[tokio::test]
+async fn a_silent_leader_keeps_nobody_from_an_answer_but_its_own_topic() {
+    tokio::join!(only_one_of_a_and_b_suffers("a"), only_one_of_a_and_b_suffers("b"));
+}
+
+async fn only_one_of_a_and_b_suffers(silent: &str) {
+    let mock: Mock = MockCluster::new(2).expect("a mock cluster");
+    for topic in ["a", "b"] {
+        mock.create_topic(topic, 1, 1).expect("topic");
+        mock.partition_leader(topic, 0, Some(if topic == silent { 2 } else { 1 })).expect("a leader");
+        mock.coordinator(MockCoordinator::Group(format!("silent.{topic}")), 1).expect("a coordinator");
+    }
+    mock.broker_round_trip_time(2, Duration::from_secs(10)).expect("slow");
+    let servers = mock.bootstrap_servers();
+    let speaks = servers.split(',').next().expect("an address");
+    // The mock's classic groups all wait 3 s for more members, so both are given theirs together.
+    let config = Config::new(speaks, "silent", ["a", "b"])
+        .mode(ModeRequest::Multi)
+        .group_strategy(GroupStrategy::Own)
+        .property("auto.offset.reset", "earliest");
+    let mut consumer = Consumer::start(config).expect("start");
+    let until = Instant::now() + Duration::from_secs(20);
+    while consumer.status().assigned_partitions < 2 {
+        assert!(Instant::now() < until, "nothing was assigned");
+        consumer.get_many(Duration::from_millis(1), None).await.expect("poll");
+    }
+    // Both are empty, which only an answer tells before the first fetch.
+    for (_, owned) in consumer.partitions.assigned() {
+        let topic = owned.entry.topic.as_str();
+        let told = (topic != silent).then_some(0);
+        assert_eq!(owned.reads_from, told, "{topic}, while the leader of {silent} is silent");
+    }
+    assert!(consumer.stop(Duration::from_secs(20)).await.closed);
 }
 
 /// Under the classic protocol a topic that changes brings one without a revocation in between.

@@ -5,8 +5,9 @@
 //! answer them all: every handle reaches every leader.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::ffi::{Failure, PartitionEntry, StartAt};
@@ -27,11 +28,17 @@ pub(super) type Answer = Result<Vec<Option<StartAt>>, Failure>;
 pub(super) struct Together {
     /// Handles have not been given anything yet: more questions are to come.
     more_to_come: AtomicBool,
+    /// So many have been given something and have not asked yet.
+    coming: AtomicUsize,
     /// The question that others may still join.
     open: Mutex<Option<Arc<Question>>>,
     /// No more are to come.
     all_are_here: Condvar,
 }
+
+/// One that others wait for until it has asked, or is dropped.
+#[derive(Debug)]
+pub(super) struct Coming(Arc<Together>);
 
 /// What is asked for several.
 #[derive(Debug, Default)]
@@ -52,31 +59,45 @@ impl Together {
     /// Whether handles that have not been given anything yet are going to ask.
     pub(super) fn more_to_come(&self, more: bool) {
         if self.more_to_come.swap(more, Ordering::AcqRel) && !more {
-            // Not between a look at the flag and the wait for it.
-            let _open = lock(&self.open);
-            self.all_are_here.notify_all();
+            self.tell();
         }
     }
 
-    /// Asks, by `put`, for these and whatever others ask meanwhile. Blocks. Called by one thread for each handle.
-    pub(super) fn ask(
+    /// Of one that is going to ask, or finds that it need not.
+    pub(super) fn coming(self: &Arc<Self>) -> Coming {
+        self.coming.fetch_add(1, Ordering::AcqRel);
+        Coming(Arc::clone(self))
+    }
+
+    /// Fewer are to come.
+    fn tell(&self) {
+        // Not between a look at what is to come and the wait for it.
+        let _open = lock(&self.open);
+        self.all_are_here.notify_all();
+    }
+
+    /// Asks, by `put`, for these and whatever others ask meanwhile. Blocks.
+    fn ask(
         &self,
+        coming: Coming,
         entries: &[PartitionEntry],
-        put: impl Fn(&[PartitionEntry]) -> Answer,
+        put: impl Fn(&[PartitionEntry]) -> Answer + Clone + Send + 'static,
     ) -> Answer {
         let (question, own, leads) = self.join(entries);
-        if !leads {
-            return question.wait_for(own).map_or_else(|| put(entries), Ok);
+        drop(coming);
+        if leads {
+            let all = self.gathered(&question);
+            if all.len() == own.len() {
+                return put(entries);
+            }
+            // On a thread of its own, or whoever came first would have nobody to lose patience with.
+            let (put, asked) = (put.clone(), Arc::clone(&question));
+            let put = move || asked.answer(put(&all).ok());
+            if thread::Builder::new().name("fairpoll-ends".to_owned()).spawn(put).is_err() {
+                question.answer(None);
+            }
         }
-        let all = self.gathered(&question);
-        let answer = put(&all);
-        question.answer(answer.as_ref().ok().cloned());
-        let is_alone = own.len() == all.len();
-        match answer {
-            Ok(answers) => Ok(answers[own].to_vec()),
-            Err(failure) if is_alone => Err(failure),
-            Err(_) => put(entries),
-        }
+        question.wait_for(own).map_or_else(|| put(entries), Ok)
     }
 
     /// Adds to the open question, or opens one, which is then the caller's to put.
@@ -93,11 +114,32 @@ impl Together {
 
     /// Waits for whoever is still to come, and closes the question: what it has come to.
     fn gathered(&self, question: &Question) -> Vec<PartitionEntry> {
-        let waits = |_: &mut Option<_>| self.more_to_come.load(Ordering::Acquire);
+        let waits = |_: &mut Option<_>| {
+            self.more_to_come.load(Ordering::Acquire) || self.coming.load(Ordering::Acquire) > 0
+        };
         let waited = self.all_are_here.wait_timeout_while(lock(&self.open), GATHERS, waits);
         let (mut open, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *open = None;
         lock(&question.state).entries.clone()
+    }
+}
+
+impl Coming {
+    /// Asks, by `put`, for these and whatever others ask meanwhile. Blocks.
+    pub(super) fn ask(
+        self,
+        entries: &[PartitionEntry],
+        put: impl Fn(&[PartitionEntry]) -> Answer + Clone + Send + 'static,
+    ) -> Answer {
+        Arc::clone(&self.0).ask(self, entries, put)
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if self.0.coming.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.tell();
+        }
     }
 }
 
@@ -147,32 +189,25 @@ mod tests {
         Failure { code: "_TIMED_OUT".to_owned(), message: "nobody answers".to_owned() }
     }
 
-    fn soon(holds: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !holds() {
-            assert!(began.elapsed() < Duration::from_secs(10), "it does not come to pass");
-            thread::yield_now();
-        }
-    }
-
     fn gathered(together: &Together) -> usize {
         lock(&together.open).as_ref().map_or(0, |question| lock(&question.state).entries.len())
     }
 
     /// Eight topics of two partitions are asked for by a thread each while more is to come; what was put, and what
     /// each was answered.
-    fn eight_ask(put: impl Fn(&[PartitionEntry]) -> Answer + Sync) -> (Vec<usize>, Vec<Answer>) {
-        let (together, sizes) = (Together::default(), Mutex::<Vec<usize>>::default());
+    fn eight_ask(put: fn(&[PartitionEntry]) -> Answer) -> (Vec<usize>, Vec<Answer>) {
+        let (together, sizes) = (Arc::<Together>::default(), Arc::<Mutex<Vec<usize>>>::default());
         together.more_to_come(true);
-        let recorded = |entries: &[PartitionEntry]| {
-            lock(&sizes).push(entries.len());
+        let record = Arc::clone(&sizes);
+        let recorded = move |entries: &[PartitionEntry]| {
+            lock(&record).push(entries.len());
             put(entries)
         };
         let answers = thread::scope(|scope| {
             let ask = |topic: usize| {
                 let entries = [entry(&topic.to_string(), 0), entry(&topic.to_string(), 1)];
-                let (together, recorded) = (&together, &recorded);
-                scope.spawn(move || together.ask(&entries, recorded))
+                let (coming, recorded) = (together.coming(), recorded.clone());
+                scope.spawn(move || coming.ask(&entries, recorded))
             };
             let asking: Vec<_> = (0..8).map(ask).collect();
             let began = Instant::now();
@@ -183,7 +218,7 @@ mod tests {
             together.more_to_come(false);
             asking.into_iter().map(|asking| asking.join().expect("no panic")).collect()
         });
-        (sizes.into_inner().expect("no panic"), answers)
+        (lock(&sizes).clone(), answers)
     }
 
     #[test]
@@ -199,12 +234,10 @@ mod tests {
 
     #[test]
     fn where_the_common_question_fails_each_asks_for_itself() {
-        let only_topic_three_fails = |entries: &[PartitionEntry]| match entries.iter().any(|e| e.topic == "3")
-        {
+        let (_, answers) = eight_ask(|entries| match entries.iter().any(|entry| entry.topic == "3") {
             true => Err(failure()),
             false => answer(entries),
-        };
-        let (_, answers) = eight_ask(only_topic_three_fails);
+        });
         for (topic, answered) in answers.iter().enumerate() {
             assert_eq!(answered.is_err(), topic == 3, "topic {topic}: {answered:?}");
         }
@@ -212,37 +245,72 @@ mod tests {
 
     #[test]
     fn one_that_does_not_come_is_not_waited_for_long() {
-        let together = Together::default();
+        let together = Arc::<Together>::default();
         together.more_to_come(true);
         let began = Instant::now();
-        assert_eq!(together.ask(&[entry("1", 7)], answer), answer(&[entry("1", 7)]));
+        assert_eq!(together.coming().ask(&[entry("1", 7)], answer), answer(&[entry("1", 7)]));
         assert!(began.elapsed() >= GATHERS, "{:?}", began.elapsed());
         assert_eq!(gathered(&together), 0, "the next one opens a question of its own");
     }
 
+    /// Partitions that have a commit are not asked for.
     #[test]
-    fn who_waits_for_another_s_answer_loses_patience_and_asks_for_itself() {
-        let together = &Together::default();
+    fn who_need_not_ask_is_not_waited_for() {
+        let together = Arc::<Together>::default();
+        let need_not = together.coming();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let coming = together.coming();
+            let asking = scope.spawn(move || coming.ask(&[entry("1", 0)], answer));
+            while gathered(&together) < 1 && began.elapsed() < GATHERS {
+                thread::yield_now();
+            }
+            drop(need_not);
+            assert_eq!(asking.join().expect("no panic"), answer(&[entry("1", 0)]));
+        });
+        assert_eq!(together.coming.load(Ordering::Acquire), 0);
+    }
+
+    /// Whoever came first, and whoever joined.
+    #[test]
+    fn nobody_waits_for_a_common_answer_that_does_not_come() {
+        // Where the machine is slow each asks for itself, and nothing is seen.
+        assert!((0..20).any(|_| a_common_answer_does_not_come()), "never asked together");
+    }
+
+    /// Whether it was asked for.
+    fn a_common_answer_does_not_come() -> bool {
+        let together = Arc::<Together>::default();
         together.more_to_come(true);
         let (release, held) = mpsc::channel::<()>();
-        let held = &Mutex::new(held);
+        let (held, was_common) = (Arc::new(Mutex::new(held)), Arc::new(AtomicBool::new(false)));
+        let common = Arc::clone(&was_common);
+        let put = move |entries: &[PartitionEntry]| {
+            if entries.len() > 1 {
+                common.store(true, Ordering::Relaxed);
+                // Until this is over.
+                let _ = lock(&held).recv_timeout(Duration::from_secs(2));
+                return Err(failure());
+            }
+            answer(entries)
+        };
+        let began = Instant::now();
         thread::scope(|scope| {
-            // Released also where this fails.
-            let release = release;
-            let first = scope.spawn(move || {
-                together.ask(&[entry("1", 0)], |entries| {
-                    let _ = lock(held).recv();
-                    answer(entries)
-                })
+            let asking = ["1", "2"].map(|topic| {
+                let (coming, put) = (together.coming(), put.clone());
+                scope.spawn(move || (topic, coming.ask(&[entry(topic, 0)], put)))
             });
-            soon(|| gathered(together) == 1);
-            let second = scope.spawn(move || together.ask(&[entry("2", 0)], answer));
-            // It joins, or comes after the gathering.
-            soon(|| gathered(together) != 1);
+            while gathered(&together) < 2 && began.elapsed() < GATHERS {
+                thread::yield_now();
+            }
             together.more_to_come(false);
-            assert_eq!(second.join().expect("no panic"), answer(&[entry("2", 0)]));
-            release.send(()).expect("still held");
-            assert_eq!(first.join().expect("no panic"), answer(&[entry("1", 0)]));
+            for asking in asking {
+                let (topic, answered) = asking.join().expect("no panic");
+                assert_eq!(answered, answer(&[entry(topic, 0)]));
+            }
         });
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        drop(release);
+        was_common.load(Ordering::Relaxed)
     }
 }
