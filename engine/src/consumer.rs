@@ -293,6 +293,12 @@ impl Consumer {
         self.join_wait.until(now, all, bound)
     }
 
+    /// Whether a first poll waits for handles that have not been given anything, not counting this one.
+    fn waits_for_more_than(&self, client: Option<&Arc<Client>>) -> bool {
+        let counts = |handle: &Handle| client.is_none_or(|client| !handle.is(client));
+        !self.join_wait.is_over() && self.handles.iter().any(|handle| handle.is_joining() && counts(handle))
+    }
+
     /// Whether every handle had its first assignment.
     fn joined(&self) -> bool {
         self.handles.iter().all(|handle| handle.joined || handle.client.is_none())
@@ -330,7 +336,7 @@ impl Consumer {
                 }
             }
         }
-        self.together.more_to_come(self.handles.iter().any(Handle::is_joining));
+        self.together.more_to_come(self.waits_for_more_than(None));
         self.retry_commits(now);
         self.serve_quarantine(now);
         self.adapt_quotas(now);

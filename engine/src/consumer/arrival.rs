@@ -56,7 +56,7 @@ impl Consumer {
         let wake = Arc::clone(&self.wake);
         // Known before the thread looks.
         let coming = self.together.coming();
-        self.together.more_to_come(self.handles.iter().any(|other| other.is_joining() && !other.is(&client)));
+        self.together.more_to_come(self.waits_for_more_than(Some(&client)));
         let ask = move || {
             let asked = Arc::clone(&client);
             let put = move |entries: &[PartitionEntry]| asked.starts_by_reset(entries, reset);

@@ -25,6 +25,11 @@ impl JoinWait {
         self.last = Some(now);
     }
 
+    /// Whether nobody is waited for any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Until when to wait; `None`: no longer. `bound` is how long to wait at most.
     pub(super) fn until(&mut self, now: Instant, all_joined: bool, bound: Instant) -> Option<Instant> {
         let quiet = self.last.map(|last| last + QUIET);

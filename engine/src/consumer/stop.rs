@@ -32,8 +32,8 @@ pub(super) struct Stopping {
 /// A handle that the consumer has let go of.
 #[derive(Debug)]
 struct Freed {
-    /// Batches may still have it, and so may a seek whose future was dropped or the question of an assignment,
-    /// for a moment, or for seconds where a leader does not answer.
+    /// Batches may still have it, and so may a seek whose future was dropped or the question of an assignment, its
+    /// own or one that it asks for others too, for a moment, or for seconds where a leader does not answer.
     client: Weak<Client>,
     gone: Gone,
 }

@@ -2,10 +2,11 @@
 //!
 //! Each handle asks from a thread of its own where its logs begin and end. Where fifty start together that is a
 //! hundred requests and more, at the very moment in which brokers and clients have the most to do, and two requests
-//! answer them all: every handle reaches every leader.
+//! to each leader answer them all: every handle can reach every leader.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,9 +17,10 @@ use crate::ffi::{Failure, PartitionEntry, StartAt};
 /// much longer, so nobody is the worse for it; where one never comes (its topic does not exist) this is lost.
 const GATHERS: Duration = Duration::from_millis(50);
 
-/// How long the others wait for the one that asks for them. Then each asks for itself, as it does at once where the
-/// answer is that something failed: that may be about somebody else's topic, and only that topic is to suffer.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long an answer to the common question is waited for. Then each asks for itself as well, and takes what comes
+/// first; where the common question failed it asks at once. That may be for somebody else's topic, and only that topic
+/// is to suffer.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// An answer: for each partition, in the order of the question.
 pub(super) type Answer = Result<Vec<Option<StartAt>>, Failure>;
@@ -26,12 +28,12 @@ pub(super) type Answer = Result<Vec<Option<StartAt>>, Failure>;
 /// Gathers questions while handles are still joining.
 #[derive(Debug, Default)]
 pub(super) struct Together {
-    /// Handles have not been given anything yet: more questions are to come.
+    /// Handles have not been given anything yet, and are waited for: more questions are to come.
     more_to_come: AtomicBool,
     /// So many have been given something and have not asked yet.
     coming: AtomicUsize,
     /// The question that others may still join.
-    open: Mutex<Option<Arc<Question>>>,
+    open: Mutex<Option<Question>>,
     /// No more are to come.
     all_are_here: Condvar,
 }
@@ -43,16 +45,9 @@ pub(super) struct Coming(Arc<Together>);
 /// What is asked for several.
 #[derive(Debug, Default)]
 struct Question {
-    state: Mutex<State>,
-    /// There is an answer.
-    answered: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
     entries: Vec<PartitionEntry>,
-    /// Of the question as a whole; `Some(None)`: it failed.
-    answer: Option<Option<Vec<Option<StartAt>>>>,
+    /// Who asks, and which part of it.
+    askers: Vec<(Range<usize>, Sender<Answer>)>,
 }
 
 impl Together {
@@ -76,51 +71,25 @@ impl Together {
         self.all_are_here.notify_all();
     }
 
-    /// Asks, by `put`, for these and whatever others ask meanwhile. Blocks.
-    fn ask(
-        &self,
-        coming: Coming,
-        entries: &[PartitionEntry],
-        put: impl Fn(&[PartitionEntry]) -> Answer + Clone + Send + 'static,
-    ) -> Answer {
-        let (question, own, leads) = self.join(entries);
-        drop(coming);
-        if leads {
-            let all = self.gathered(&question);
-            if all.len() == own.len() {
-                return put(entries);
-            }
-            // On a thread of its own, or whoever came first would have nobody to lose patience with.
-            let (put, asked) = (put.clone(), Arc::clone(&question));
-            let put = move || asked.answer(put(&all).ok());
-            if thread::Builder::new().name("fairpoll-ends".to_owned()).spawn(put).is_err() {
-                question.answer(None);
-            }
-        }
-        question.wait_for(own).map_or_else(|| put(entries), Ok)
-    }
-
-    /// Adds to the open question, or opens one, which is then the caller's to put.
-    fn join(&self, entries: &[PartitionEntry]) -> (Arc<Question>, Range<usize>, bool) {
+    /// Adds to the open question, or opens one, which is then the caller's to put: says so.
+    fn join(&self, entries: &[PartitionEntry], tell: Sender<Answer>) -> bool {
         let mut open = lock(&self.open);
         let leads = open.is_none();
-        let question = Arc::clone(open.get_or_insert_default());
-        let mut state = lock(&question.state);
-        let first = state.entries.len();
-        state.entries.extend_from_slice(entries);
-        drop(state);
-        (question, first..first + entries.len(), leads)
+        let question = open.get_or_insert_default();
+        let first = question.entries.len();
+        question.entries.extend_from_slice(entries);
+        question.askers.push((first..first + entries.len(), tell));
+        leads
     }
 
     /// Waits for whoever is still to come, and closes the question: what it has come to.
-    fn gathered(&self, question: &Question) -> Vec<PartitionEntry> {
+    fn gathered(&self) -> Question {
         let waits = |_: &mut Option<_>| {
             self.more_to_come.load(Ordering::Acquire) || self.coming.load(Ordering::Acquire) > 0
         };
         let waited = self.all_are_here.wait_timeout_while(lock(&self.open), GATHERS, waits);
         let (mut open, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *open = None;
-        lock(&question.state).entries.clone()
+        open.take().unwrap_or_default()
     }
 }
 
@@ -131,7 +100,41 @@ impl Coming {
         entries: &[PartitionEntry],
         put: impl Fn(&[PartitionEntry]) -> Answer + Clone + Send + 'static,
     ) -> Answer {
-        Arc::clone(&self.0).ask(self, entries, put)
+        let (tell, told) = channel();
+        let leads = self.0.join(entries, tell.clone());
+        let together = Arc::clone(&self.0);
+        drop(self);
+        if leads {
+            let question = together.gathered();
+            if question.askers.len() == 1 {
+                return put(entries);
+            }
+            // On a thread of its own, or whoever came first would have nobody to lose patience with. Where there is
+            // no thread nobody is told, and everybody loses patience.
+            let put = put.clone();
+            let _ = on_a_thread(move || question.answer(&put));
+        }
+        match told.recv_timeout(PATIENCE) {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return put(entries),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let (own, asks) = (entries.to_vec(), put.clone());
+        let asked = on_a_thread(move || {
+            // The common answer may have come first.
+            let _ = tell.send(asks(&own));
+        });
+        if !asked {
+            return put(entries);
+        }
+        let mut last = None;
+        for answer in told.iter().take(2) {
+            if answer.is_ok() {
+                return answer;
+            }
+            last = Some(answer);
+        }
+        last.unwrap_or_else(|| put(entries))
     }
 }
 
@@ -144,18 +147,27 @@ impl Drop for Coming {
 }
 
 impl Question {
-    fn answer(&self, answer: Option<Vec<Option<StartAt>>>) {
-        lock(&self.state).answer = Some(answer);
-        self.answered.notify_all();
+    /// Puts it, and tells everybody who asked. Whoever is not told of a partition of its own is told that it failed:
+    /// librdkafka may keep back what one leader said because of another.
+    fn answer(self, put: impl Fn(&[PartitionEntry]) -> Answer) {
+        let answer = put(&self.entries);
+        for (own, tell) in self.askers {
+            let of_own = answer.as_ref().map(|answer| answer[own].to_vec()).map_err(Failure::clone);
+            let incomplete = || Failure { code: "_NOENT".to_owned(), message: "no answer".to_owned() };
+            let whole = of_own.and_then(|own| match own.iter().all(Option::is_some) {
+                true => Ok(own),
+                false => Err(incomplete()),
+            });
+            // It may have lost patience.
+            let _ = tell.send(whole);
+        }
     }
+}
 
-    /// The part of the answer that was asked for; `None`: there is none.
-    fn wait_for(&self, own: Range<usize>) -> Option<Vec<Option<StartAt>>> {
-        let waits = |state: &mut State| state.answer.is_none();
-        let waited = self.answered.wait_timeout_while(lock(&self.state), PATIENCE, waits);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        Some(state.answer.as_ref()?.as_ref()?[own].to_vec())
-    }
+/// Whether there is a thread for it.
+fn on_a_thread(call: impl FnOnce() + Send + 'static) -> bool {
+    let spawned = thread::Builder::new().name("fairpoll-ends".to_owned()).spawn(call);
+    spawned.inspect_err(|error| tracing::warn!(%error, "no thread to ask for offsets on")).is_ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -164,7 +176,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
     use std::thread;
     use std::time::Instant;
 
@@ -190,7 +201,7 @@ mod tests {
     }
 
     fn gathered(together: &Together) -> usize {
-        lock(&together.open).as_ref().map_or(0, |question| lock(&question.state).entries.len())
+        lock(&together.open).as_ref().map_or(0, |question| question.entries.len())
     }
 
     /// Eight topics of two partitions are asked for by a thread each while more is to come; what was put, and what
@@ -256,6 +267,12 @@ mod tests {
     /// Partitions that have a commit are not asked for.
     #[test]
     fn who_need_not_ask_is_not_waited_for() {
+        // A slow machine takes as long as one would wait.
+        assert!((0..20).any(|_| one_of_two_need_not_ask() < GATHERS / 2), "waited for");
+    }
+
+    /// How long the other one is in asking, once that is known.
+    fn one_of_two_need_not_ask() -> Duration {
         let together = Arc::<Together>::default();
         let need_not = together.coming();
         let began = Instant::now();
@@ -265,10 +282,25 @@ mod tests {
             while gathered(&together) < 1 && began.elapsed() < GATHERS {
                 thread::yield_now();
             }
+            let began = Instant::now();
             drop(need_not);
             assert_eq!(asking.join().expect("no panic"), answer(&[entry("1", 0)]));
+            assert_eq!(together.coming.load(Ordering::Acquire), 0);
+            began.elapsed()
+        })
+    }
+
+    #[test]
+    fn who_is_told_only_of_some_of_its_partitions_asks_for_itself() {
+        // Of a common question one partition of each topic is told.
+        let (sizes, answers) = eight_ask(|entries| match entries.len() {
+            2 => answer(entries),
+            _ => Ok(entries.iter().map(|entry| at(entry).filter(|_| entry.partition == 0)).collect()),
         });
-        assert_eq!(together.coming.load(Ordering::Acquire), 0);
+        for (topic, answered) in answers.iter().enumerate() {
+            let topic = topic.to_string();
+            assert_eq!(*answered, answer(&[entry(&topic, 0), entry(&topic, 1)]), "{sizes:?}");
+        }
     }
 
     /// Whoever came first, and whoever joined.
@@ -282,7 +314,7 @@ mod tests {
     fn a_common_answer_does_not_come() -> bool {
         let together = Arc::<Together>::default();
         together.more_to_come(true);
-        let (release, held) = mpsc::channel::<()>();
+        let (release, held) = channel::<()>();
         let (held, was_common) = (Arc::new(Mutex::new(held)), Arc::new(AtomicBool::new(false)));
         let common = Arc::clone(&was_common);
         let put = move |entries: &[PartitionEntry]| {
