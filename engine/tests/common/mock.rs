@@ -12,6 +12,8 @@ pub struct Mock {
     cluster: *mut sys::rd_kafka_mock_cluster_t,
     _owner: ThreadedProducer<DefaultProducerContext>,
     producer: ThreadedProducer<DefaultProducerContext>,
+    /// Waits for so long that what it is given is one batch, however slowly: the mock answers a fetch with one.
+    filler: ThreadedProducer<DefaultProducerContext>,
 }
 
 // SAFETY: librdkafka locks the mock cluster inside.
@@ -36,12 +38,12 @@ impl Mock {
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
             cluster
         };
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", address(cluster))
-            .set("linger.ms", "50")
-            .create()
-            .expect("producer");
-        Self { cluster, _owner: owner, producer }
+        let producer = |linger_ms| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", address(cluster)).set("linger.ms", linger_ms);
+            config.create().expect("producer")
+        };
+        Self { cluster, _owner: owner, producer: producer("50"), filler: producer("5000") }
     }
 
     pub fn address(&self) -> String {
@@ -162,14 +164,7 @@ impl Mock {
 
     /// Produces records to one partition and waits for nothing.
     pub fn send(&self, topic: &str, partition: i32, records: usize) {
-        for number in 0..records {
-            let value = number.to_string();
-            let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&value);
-            while let Err((_, back)) = self.producer.send(record) {
-                record = back;
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
+        send(&self.producer, topic, partition, records);
     }
 
     /// Produces one record with these headers.
@@ -187,10 +182,22 @@ impl Mock {
         for &(topic, partitions, records) in topics {
             mock.create(topic, partitions);
             for partition in 0..partitions {
-                mock.produce(topic, partition, records);
+                send(&mock.filler, topic, partition, records);
+                mock.filler.flush(Duration::from_secs(10)).expect("flush");
             }
         }
         mock
+    }
+}
+
+fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, partition: i32, records: usize) {
+    for number in 0..records {
+        let value = number.to_string();
+        let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&value);
+        while let Err((_, back)) = producer.send(record) {
+            record = back;
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
