@@ -103,6 +103,7 @@ pub struct Consumer {
     /// When the handles were created: at the start, or when the consumer gave way.
     opened: Instant,
     join_wait: join::JoinWait,
+    /// Asks for all handles where their logs begin.
     together: Arc<together::Together>,
     meters: Meters,
     last_tick: Instant,

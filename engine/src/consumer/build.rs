@@ -231,8 +231,8 @@ const RECONNECT_BACKOFF: &str = "reconnect.backoff.ms";
 const RECONNECT_BACKOFF_MAX: &str = "reconnect.backoff.max.ms";
 
 /// Whether a client has metrics for the broker to collect (KIP-714). librdkafka keeps histograms for them in every
-/// handle, for each broker, also where no broker asks: with fifty handles 300 KiB of a handle's 570, and a twentieth of
-/// what they take of the processor to join. A consumer has metrics of its own that know its topics; see docs/configuration.md.
+/// handle, for each broker, also where no broker asks: with fifty handles 300 KiB each, and a twentieth of what they take
+/// of the processor to join. A consumer has metrics of its own that know its topics; see docs/configuration.md.
 const METRICS_PUSH: &str = "enable.metrics.push";
 
 /// What the handle at this position is told.

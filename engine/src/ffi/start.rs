@@ -62,8 +62,8 @@ impl Client {
     /// Asks where these partitions are to be read from: the coordinator for what is committed, and the leaders
     /// of those without a commit for their logs' ends. In the order given. Where the coordinator does not answer
     /// nothing is told, and nothing of those without a commit where one of their leaders does not: librdkafka
-    /// hands out all of such answers or none. `by_reset` asks the leaders, [`Self::starts_by_reset`] or somebody who asks for
-    /// several. Blocks, for seconds where nobody answers.
+    /// hands out all of such answers or none. `by_reset` asks the leaders: [`Self::starts_by_reset`], or somebody who
+    /// asks for several handles. Blocks, for seconds where nobody answers.
     pub(crate) fn starts(
         &self,
         entries: Vec<PartitionEntry>,
