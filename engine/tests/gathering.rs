@@ -156,10 +156,18 @@ async fn a_topic_that_fills_its_quota_is_known_whatever_its_other_partitions_do(
 }
 
 /// That a topic has no records is known before it is fetched: such a fetch is answered only after
-/// `fetch.wait.max.ms`, which is all of `LONG` here.
+/// `fetch.wait.max.ms`, which is all of `LONG` here. The topics have brokers of their own: librdkafka starts
+/// partitions one after the other, and where a first fetch leaves with the silent ones alone, others of its
+/// broker wait behind it.
 #[tokio::test]
 async fn a_first_poll_does_not_wait_for_the_fetches_of_a_topic_without_records() {
-    let mock = Mock::filled(&[("silent", 2, 0), ("lively", 1, 10)]);
+    let mock = Mock::with_brokers(2);
+    mock.create("silent", 2);
+    mock.create("lively", 1);
+    for (topic, partition, broker) in [("lively", 0, 1), ("silent", 0, 2), ("silent", 1, 2)] {
+        mock.lead(topic, partition, broker);
+    }
+    mock.produce("lively", 0, 10);
     for mode in WITH_LANES {
         let config = config(&mock, &format!("silent-{mode}"), &["silent", "lively"], mode)
             .property("fetch.wait.max.ms", LONG.as_millis().to_string())

@@ -1,6 +1,8 @@
 //! A mock cluster whose groups do not wait for more members: rdkafka's own wrapper cannot set that.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -8,12 +10,15 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka_sys as sys;
 
+/// Records of a batch at most, librdkafka's default.
+const BATCH: usize = 10_000;
+
 pub struct Mock {
     cluster: *mut sys::rd_kafka_mock_cluster_t,
     _owner: ThreadedProducer<DefaultProducerContext>,
-    producer: ThreadedProducer<DefaultProducerContext>,
-    /// Waits for so long that what it is given is one batch, however slowly: the mock answers a fetch with one.
-    filler: ThreadedProducer<DefaultProducerContext>,
+    /// Made when something is produced: an idle producer connects some time later, in the middle of a test
+    /// that counts sockets.
+    producer: OnceLock<ThreadedProducer<DefaultProducerContext>>,
 }
 
 // SAFETY: librdkafka locks the mock cluster inside.
@@ -38,12 +43,15 @@ impl Mock {
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
             cluster
         };
-        let producer = |linger_ms| {
+        Self { cluster, _owner: owner, producer: OnceLock::new() }
+    }
+
+    fn producer(&self) -> &ThreadedProducer<DefaultProducerContext> {
+        self.producer.get_or_init(|| {
             let mut config = ClientConfig::new();
-            config.set("bootstrap.servers", address(cluster)).set("linger.ms", linger_ms);
+            config.set("bootstrap.servers", self.address()).set("linger.ms", "50");
             config.create().expect("producer")
-        };
-        Self { cluster, _owner: owner, producer: producer("50"), filler: producer("5000") }
+        })
     }
 
     pub fn address(&self) -> String {
@@ -159,12 +167,12 @@ impl Mock {
     /// Produces records to one partition and waits until they are acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: usize) {
         self.send(topic, partition, records);
-        self.producer.flush(Duration::from_secs(10)).expect("flush");
+        self.producer().flush(Duration::from_secs(10)).expect("flush");
     }
 
     /// Produces records to one partition and waits for nothing.
     pub fn send(&self, topic: &str, partition: i32, records: usize) {
-        send(&self.producer, topic, partition, records);
+        send(self.producer(), topic, partition, records);
     }
 
     /// Produces one record with these headers.
@@ -173,18 +181,33 @@ impl Mock {
             all.insert(Header { key, value: value.as_deref() })
         });
         let record = BaseRecord::<(), str>::to(topic).partition(partition).payload("x").headers(with);
-        self.producer.send(record).map_err(|(error, _)| error).expect("room");
-        self.producer.flush(Duration::from_secs(10)).expect("flush");
+        self.producer().send(record).map_err(|(error, _)| error).expect("room");
+        self.producer().flush(Duration::from_secs(10)).expect("flush");
     }
 
+    /// Topics of so many partitions of so many records each, as few batches as can be, however busy the
+    /// machine: the mock answers a fetch with one.
     pub fn filled(topics: &[(&str, i32, usize)]) -> Self {
         let mock = Self::new();
+        let mut by_records: BTreeMap<usize, Vec<(&str, i32)>> = BTreeMap::new();
         for &(topic, partitions, records) in topics {
             mock.create(topic, partitions);
-            for partition in 0..partitions {
-                send(&mock.filler, topic, partition, records);
-                mock.filler.flush(Duration::from_secs(10)).expect("flush");
+            if records > 0 {
+                by_records.entry(records).or_default().extend((0..partitions).map(|at| (topic, at)));
             }
+        }
+        for (records, partitions) in by_records {
+            // A full batch is sent at once; a time to linger would be cut short by a busy machine, or waited
+            // for: librdkafka's flush ends it for brokers that are connected, not for those that will be.
+            let batch = records.div_ceil(records.div_ceil(BATCH));
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", mock.address());
+            config.set("linger.ms", "5000").set("batch.num.messages", batch.to_string());
+            let producer: ThreadedProducer<_> = config.create().expect("producer");
+            for (topic, partition) in partitions {
+                send(&producer, topic, partition, records);
+            }
+            producer.flush(Duration::from_secs(10)).expect("flush");
         }
         mock
     }
