@@ -8,6 +8,8 @@
 //! [`collected`] runs. Everything is counted over [`POLLS`] polls, after as many that are not: the first ones
 //! allocate.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program; what it prints is its result")]
+
 use std::env;
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -171,11 +173,11 @@ fn count(case: &Case) -> Result<u64, String> {
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
-    if let [first, name, ..] = &arguments[..] {
-        if first == COUNT {
-            CASES.iter().filter(|case| case.name == name).for_each(|case| (case.run)());
-            return ExitCode::SUCCESS;
-        }
+    if let [first, name] = &arguments[..]
+        && first == COUNT
+    {
+        CASES.iter().filter(|case| case.name == name).for_each(|case| (case.run)());
+        return ExitCode::SUCCESS;
     }
     let mut code = ExitCode::SUCCESS;
     for case in &CASES {
