@@ -2,6 +2,7 @@ import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
@@ -24,12 +25,18 @@ final class Lines {
     private static final long FLUSH_EVERY_MS = 50;
     private static final VarHandle ID = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
 
-    private final FileOutputStream out = new FileOutputStream(FileDescriptor.out);
+    private final OutputStream out;
     private final boolean unbuffered;
     private byte[] buffer = new byte[64 * 1024];
     private int used;
 
+    /** To standard output. */
     Lines(boolean unbuffered) {
+        this(new FileOutputStream(FileDescriptor.out), unbuffered);
+    }
+
+    Lines(OutputStream out, boolean unbuffered) {
+        this.out = out;
         this.unbuffered = unbuffered;
         if (!unbuffered) {
             Thread flusher = new Thread(this::flushLate, "stdout");

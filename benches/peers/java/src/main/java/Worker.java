@@ -1,8 +1,10 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -31,6 +33,8 @@ final class Worker implements ConsumerRebalanceListener {
     private static final long SLICE_MS = 200;
     /** Who is not in the group by then asks whether there is a broker at all: the client itself tries for ever. */
     private static final long JOIN_PATIENCE_MS = 10_000;
+    /** The harness waits 30 s for the first line. */
+    private static final long WARM_FOR_AT_MOST_MS = 15_000;
 
     /** librdkafka's properties that this client has under its own name. */
     private static final Map<String, String> NAMES = Map.of(
@@ -53,11 +57,14 @@ final class Worker implements ConsumerRebalanceListener {
     private long empty;
     private long commits;
     private int unanswered;
+    /** So many records more, and until then, if nobody says stop. */
+    private long enough = Long.MAX_VALUE;
+    private long deadline = System.nanoTime() + Long.MAX_VALUE / 2;
     private String refusal = "";
 
-    private Worker(JsonNode spec) {
+    private Worker(JsonNode spec, Lines lines) {
         this.spec = spec;
-        lines = new Lines(spec.path("unbuffered").asBoolean());
+        this.lines = lines;
         // The last commit and leaving may take so long each.
         grace = Duration.ofMillis(spec.path("stop_grace_ms").asLong() / 2);
     }
@@ -77,7 +84,12 @@ final class Worker implements ConsumerRebalanceListener {
         if (!security.equalsIgnoreCase("plaintext")) {
             refuse("security.protocol is " + security + "; this worker knows plaintext only");
         }
-        int code = new Worker(spec).run(stdin);
+        if (args.length == 2 && args[0].equals("--warm")) {
+            warm(spec, Long.parseLong(args[1]));
+        } else if (args.length > 0) {
+            refuse("the only argument is --warm RECORDS");
+        }
+        int code = new Worker(spec, new Lines(spec.path("unbuffered").asBoolean())).run(stdin);
         // The thread that reads standard input may still be in it.
         Runtime.getRuntime().halt(code);
     }
@@ -87,15 +99,30 @@ final class Worker implements ConsumerRebalanceListener {
         Runtime.getRuntime().halt(2);
     }
 
+    /**
+     * Does the same work before it counts, in a group of its own that commits nothing and with nobody to tell: the
+     * virtual machine compiles meanwhile.
+     */
+    private static void warm(JsonNode spec, long records) {
+        ObjectNode own = spec.deepCopy();
+        own.put("group_id", spec.path("group_id").asText() + "-warm").put("commit_every_polls", 0);
+        Worker worker = new Worker(own, new Lines(OutputStream.nullOutputStream(), false));
+        worker.enough = records;
+        worker.deadline = System.nanoTime() + WARM_FOR_AT_MOST_MS * 1_000_000;
+        try {
+            worker.consume();
+            worker.processed.clear();
+            worker.consumer.close(CloseOptions.timeout(worker.grace));
+        } catch (KafkaException failure) {
+            System.err.println("java worker: warming: " + failure);
+        }
+    }
+
     private int run(BufferedReader stdin) {
         lines.hello(System.nanoTime(), "kafka-clients " + AppInfoParser.getVersion());
+        endOf(stdin);
         try {
-            consumer = new KafkaConsumer<>(properties());
-            endOf(stdin);
-            List<String> topics = new ArrayList<>();
-            spec.path("topics").forEach(topic -> topics.add(topic.path("name").asText()));
-            consumer.subscribe(topics, this);
-            consume(topics.get(0));
+            consume();
         } catch (KafkaException failure) {
             System.err.println("java worker: " + failure);
             lines.error(null, failure.toString(), true);
@@ -143,16 +170,20 @@ final class Worker implements ConsumerRebalanceListener {
         reader.start();
     }
 
-    private void consume(String anyTopic) {
+    private void consume() {
+        consumer = new KafkaConsumer<>(properties());
+        List<String> topics = new ArrayList<>();
+        spec.path("topics").forEach(topic -> topics.add(topic.path("name").asText()));
+        consumer.subscribe(topics, this);
         Duration slice = Duration.ofMillis(Math.min(spec.path("poll_timeout_ms").asLong(), SLICE_MS));
         double perPollNs = spec.path("processing").path("per_poll_ms").asDouble() * 1e6;
         double perRecordNs = spec.path("processing").path("per_record_us").asDouble() * 1e3;
         long commitEvery = spec.path("commit_every_polls").asLong();
         long patience = System.nanoTime() + JOIN_PATIENCE_MS * 1_000_000;
-        while (!stop) {
+        while (!stop && enough > 0 && System.nanoTime() - deadline < 0) {
             if (!joined && System.nanoTime() > patience) {
                 // Throws where nobody answers.
-                consumer.partitionsFor(anyTopic, Duration.ofMillis(JOIN_PATIENCE_MS / 2));
+                consumer.partitionsFor(topics.get(0), Duration.ofMillis(JOIN_PATIENCE_MS / 2));
                 joined = true;
             }
             long begin = System.nanoTime();
@@ -162,6 +193,7 @@ final class Worker implements ConsumerRebalanceListener {
                 continue;
             }
             polls++;
+            enough -= batch.count();
             lines.poll(polls, begin, System.nanoTime(), batch);
             sleep((long) (perPollNs + batch.count() * perRecordNs));
             processed.putAll(batch.nextOffsets());
