@@ -1,8 +1,8 @@
 //! The consumer: one loop in every mode.
 //!
-//! The loop runs on the caller's task inside [`Consumer::get_many`] and nothing on it blocks; what must
-//! wait for a broker's answer asks on a thread that ends with it. It serves each handle's control queue, answers rebalances, takes from the
-//! lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
+//! The loop runs on the caller's task inside [`Consumer::get_many`] and nothing on it blocks; what must wait for a
+//! broker's answer asks on a thread that ends with it. It serves each handle's control queue, answers rebalances,
+//! takes from the lanes what the core's poll machine grants, and otherwise waits for a queue's wake-up.
 
 mod adapt;
 mod arrival;

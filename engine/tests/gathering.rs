@@ -155,22 +155,14 @@ async fn a_topic_that_fills_its_quota_is_known_whatever_its_other_partitions_do(
     }
 }
 
-/// That a topic has no records is known before it is fetched: such a fetch is answered only after
-/// `fetch.wait.max.ms`, which is all of `LONG` here. The topics have brokers of their own: librdkafka starts
-/// partitions one after the other, and where a first fetch leaves with the silent ones alone, others of its
-/// broker wait behind it.
-#[tokio::test]
-async fn a_first_poll_does_not_wait_for_the_fetches_of_a_topic_without_records() {
-    let mock = Mock::with_brokers(2);
-    mock.create("silent", 2);
-    mock.create("lively", 1);
-    for (topic, partition, broker) in [("lively", 0, 1), ("silent", 0, 2), ("silent", 1, 2)] {
-        mock.lead(topic, partition, broker);
-    }
-    mock.produce("lively", 0, 10);
+/// A topic without records and a lively one, and how long the first poll takes in each mode: that a topic has no
+/// records is known before it is fetched, and such a fetch is answered only after `fetch.wait.max.ms`, which is all of
+/// `LONG` here.
+async fn the_first_poll_brings_the_lively_topic_at_once(mock: &Mock, assignors: &str) {
     for mode in WITH_LANES {
-        let config = config(&mock, &format!("silent-{mode}"), &["silent", "lively"], mode)
+        let config = config(mock, &format!("silent-{mode}"), &["silent", "lively"], mode)
             .property("fetch.wait.max.ms", LONG.as_millis().to_string())
+            .property("partition.assignment.strategy", assignors)
             .first_fetch_wait(LONG);
         let began = Instant::now();
         let mut consumer = Consumer::start(config).expect("start");
@@ -180,4 +172,25 @@ async fn a_first_poll_does_not_wait_for_the_fetches_of_a_topic_without_records()
         drop(first);
         stopped(consumer).await;
     }
+}
+
+/// The topics have brokers of their own: under an eager protocol librdkafka starts partitions in an order of its own,
+/// and a first fetch may leave with the silent ones alone.
+#[tokio::test]
+async fn a_first_poll_does_not_wait_for_the_fetches_of_a_topic_without_records() {
+    let mock = Mock::with_brokers(2);
+    mock.create("silent", 2);
+    mock.create("lively", 1);
+    for (topic, partition, broker) in [("lively", 0, 1), ("silent", 0, 2), ("silent", 1, 2)] {
+        mock.lead(topic, partition, broker);
+    }
+    mock.produce("lively", 0, 10);
+    the_first_poll_brings_the_lively_topic_at_once(&mock, "range,roundrobin").await;
+}
+
+/// No request passes the one before it on a connection.
+#[tokio::test]
+async fn no_first_fetch_stands_behind_one_of_silent_partitions_alone_where_rebalances_are_incremental() {
+    let mock = Mock::filled(&[("silent", 2, 0), ("lively", 1, 10)]);
+    the_first_poll_brings_the_lively_topic_at_once(&mock, "cooperative-sticky").await;
 }

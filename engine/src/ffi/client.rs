@@ -303,17 +303,32 @@ impl Client {
 
     /// Answers [`ClientEvent::Assign`]: fetching begins where each start says, or at the group's committed
     /// offset.
+    ///
+    /// librdkafka starts partitions one after the other, in an order of its own, and a first fetch leaves with
+    /// those that were started by then: with none but empty ones, it is answered after `fetch.wait.max.ms`, and all
+    /// others of that broker wait behind it. So those that are known to be empty are assigned after the others, where
+    /// rebalances are incremental; elsewhere a second call would take back the first.
     pub(crate) fn assign(&self, starts: &[Start]) -> Result<(), String> {
-        let list = List::of_starts(starts);
+        let is_empty = |start: &&Start| start.at.is_some_and(|at| at.is_end);
+        let (last, first): (Vec<&Start>, Vec<&Start>) =
+            starts.iter().partition(|start| self.incremental && is_empty(start));
+        // An assignment without partitions wants an answer too.
+        let two = !first.is_empty() && !last.is_empty();
+        let lists = match two {
+            true => vec![List::of_starts(first), List::of_starts(last)],
+            false => vec![List::of_starts(starts)],
+        };
         let incremental = self.incremental;
         self.answer(move |rk| {
-            // SAFETY: handle and list are valid; librdkafka copies the list.
-            unsafe {
-                match incremental {
-                    true => check_error(sys::rd_kafka_incremental_assign(rk, list.as_ptr())),
-                    false => check(sys::rd_kafka_assign(rk, list.as_ptr())),
+            lists.iter().try_for_each(|list| {
+                // SAFETY: handle and list are valid; librdkafka copies the list.
+                unsafe {
+                    match incremental {
+                        true => check_error(sys::rd_kafka_incremental_assign(rk, list.as_ptr())),
+                        false => check(sys::rd_kafka_assign(rk, list.as_ptr())),
+                    }
                 }
-            }
+            })
         })
     }
 

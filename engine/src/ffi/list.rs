@@ -77,8 +77,9 @@ impl List {
     }
 
     /// Partitions, to be read from these offsets; from where the group committed where none is told.
-    pub(crate) fn of_starts(starts: &[Start]) -> Self {
-        let mut list = Self::with_capacity(starts.len());
+    pub(crate) fn of_starts<'a>(starts: impl IntoIterator<Item = &'a Start>) -> Self {
+        let starts = starts.into_iter();
+        let mut list = Self::with_capacity(starts.size_hint().0);
         for Start { entry, at } in starts {
             let pushed = list.push(&entry.topic, entry.partition, at.map(|at| at.offset));
             if let Some(at) = at {
@@ -89,7 +90,8 @@ impl List {
         list
     }
 
-    /// Adds an entry and returns it; it is valid until the next is added. Topic names with a NUL byte cannot exist in Kafka; configuration refuses them.
+    /// Adds an entry and returns it; it is valid until the next is added. Topic names with a NUL byte cannot exist
+    /// in Kafka; configuration refuses them.
     pub(crate) fn push(
         &mut self,
         topic: &str,
