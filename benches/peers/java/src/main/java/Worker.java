@@ -84,7 +84,7 @@ final class Worker implements ConsumerRebalanceListener {
         if (!security.equalsIgnoreCase("plaintext")) {
             refuse("security.protocol is " + security + "; this worker knows plaintext only");
         }
-        if (args.length == 2 && args[0].equals("--warm")) {
+        if (args.length == 2 && args[0].equals("--warm") && args[1].matches("\\d{1,18}")) {
             warm(spec, Long.parseLong(args[1]));
         } else if (args.length > 0) {
             refuse("the only argument is --warm RECORDS");
