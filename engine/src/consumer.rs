@@ -36,7 +36,7 @@ use fairpoll_core::poll::SAFETY_TICK;
 use fairpoll_core::refill::Verdict;
 use fairpoll_core::{
     Answer, CompleteInput, Cost, FirstFetch, Generation, LaneIndex, OffsetTracker, PartitionIndex,
-    PollMachine, Refill, Refusals, Timestamp, Wakeup,
+    PollMachine, Ready, Refill, Refusals, Timestamp, Wakeup,
 };
 use tokio::time;
 use tracing::Instrument;
@@ -82,6 +82,8 @@ pub struct Consumer {
     adapting: Option<adapt::Adapting>,
     first_fetch: FirstFetch,
     refill: Refill,
+    /// What each lane holds, where that is of interest: kept for its memory.
+    held: Vec<Ready>,
     /// A lane with so many records is one that fetching stops for soon.
     plenty: usize,
     complete_input: CompleteInput,

@@ -10,22 +10,31 @@ use crate::time::{Timestamp, WakeReason, Wakeup};
 /// does nothing spends most of its time so, and drains about as fast (docs/adr/0006).
 const EARNED: u32 = 3;
 
-/// A wait that costs the other topics throughput counts this many times: it may take a twentieth of what other
-/// waits may.
-const DEAR: u32 = 20 * EARNED;
+/// A wait that was in vain counts this many times, and one that costs the other topics throughput is lent by so much
+/// other time: either takes a twentieth of the time at most.
+const DEAR: u32 = 20;
 
 /// The allowance is never more than this many bounds: so much waiting may come at once.
 const SAVED_BOUNDS: u32 = 2;
 
-/// What other lanes hold while one that ran dry is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The loan is never more than this, however long the bound.
+const LOAN: Duration = Duration::from_millis(100);
+
+/// A lane may be waited for so many times as long as those that hold plenty were waited for themselves. Lanes of
+/// equal brokers run dry in turns, and not by the clock.
+const PATIENCE: u64 = 2;
+
+/// After so long what was waited counts half: brokers become slow, and fast again.
+const HALF_LIFE: Duration = Duration::from_secs(4);
+
+/// What a lane holds while another that ran dry is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ready {
-    /// No records: there is nothing that a poll could return.
+    /// No record that a poll could return.
     Nothing,
     /// Some. Fetching goes on meanwhile, so holding them back costs no throughput.
     Records,
-    /// In some lane so many that fetching stops for it: the application is the slower side there, and
-    /// holding back costs throughput.
+    /// So many that fetching stops for it soon: holding back may cost it throughput.
     Plenty,
 }
 
@@ -53,6 +62,8 @@ struct Lane {
     delivered: Vec<PartitionIndex>,
     /// Partitions that are waited for. The lane is empty.
     due: Vec<PartitionIndex>,
+    /// Nanoseconds that the others were held back for it, lately.
+    waited: u64,
 }
 
 /// Decides whether a poll waits a moment for lanes that ran dry although their topics hold more
@@ -66,8 +77,9 @@ struct Lane {
 /// # What holds
 /// - A wait is over with the first record of every lane that is due, or at the bound.
 /// - Waiting takes three quarters of the time at most, beside an allowance of two bounds that may be saved up.
-///   Where it costs throughput ([`Ready::Plenty`]) or was in vain, it takes less than a twentieth of the time,
-///   whatever brokers do.
+/// - Beside lanes with [`Ready::Plenty`] a lane is waited for as they are for it: up to twice as long as each of them
+///   was, lately. Whoever is always last, behind a broker that is slow or far away, costs the others no more than a
+///   twentieth of the time, beside a tenth of a second once. Waiting in vain, too, takes a twentieth at most.
 /// - A partition of which nothing came below the end that was known of it (the marks of transactions
 ///   occupy offsets), or that was waited for in vain (its leader may be gone while its lane lives of others), is
 ///   not waited for again until records came that it had promised.
@@ -83,12 +95,18 @@ pub struct Refill {
     partitions: PartitionMap<Promise>,
     lanes: Vec<Lane>,
     since: Option<Timestamp>,
-    /// What the others held while something was held back last: it is what the time since then cost.
-    held_back: Ready,
+    /// Whom what was held back last was held back for: the time since then is theirs.
+    awaited: Vec<LaneIndex>,
+    /// Whether that time is lent.
+    lent: bool,
     /// When the allowance was counted last.
     counted: Timestamp,
+    /// When what was waited was halved last.
+    halved: Timestamp,
     /// Nanoseconds of waiting; below zero nobody is waited for.
     allowance: i64,
+    /// Of those so many may cost others throughput.
+    loan: i64,
 }
 
 impl Refill {
@@ -100,9 +118,12 @@ impl Refill {
             partitions: PartitionMap::default(),
             lanes: vec![Lane::default(); lanes],
             since: None,
-            held_back: Ready::Nothing,
+            awaited: Vec::new(),
+            lent: false,
             counted: Timestamp::ZERO,
+            halved: Timestamp::ZERO,
             allowance: nanos(bound.saturating_mul(SAVED_BOUNDS)),
+            loan: nanos(LOAN),
         }
     }
 
@@ -178,23 +199,31 @@ impl Refill {
         self.lanes.iter().any(|lane| !lane.due.is_empty())
     }
 
-    /// What to do with what there is.
-    pub fn verdict(&mut self, now: Timestamp, ready: Ready) -> Verdict {
+    /// What to do with what there is: what each lane holds. Of no interest where nobody is due.
+    pub fn verdict(&mut self, now: Timestamp, ready: &[Ready]) -> Verdict {
         self.count(now);
         if !self.is_anybody_due() || self.allowance <= 0 {
             self.since = None;
             return Verdict::Return;
         }
-        if ready == Ready::Nothing {
+        if ready.iter().all(|ready| *ready == Ready::Nothing) {
             // The wait begins with the first record that is held back.
             self.since = None;
             return Verdict::Hold(None);
         }
+        self.lent = !self.is_returned(ready);
+        let left = if self.lent { self.allowance.min(self.loan) } else { self.allowance };
+        if left <= 0 {
+            self.since = None;
+            return Verdict::Return;
+        }
         let until = *self.since.get_or_insert(now) + self.bound;
-        self.held_back = ready;
         if now < until {
-            let left = Duration::from_nanos(self.allowance.unsigned_abs()) / rate(ready);
-            let at = until.min(now + left.max(Duration::from_nanos(1)));
+            let due = |(_, lane): &(usize, &Lane)| !lane.due.is_empty();
+            self.awaited.clear();
+            let due = self.lanes.iter().enumerate().filter(due);
+            self.awaited.extend(due.map(|(position, _)| LaneIndex::from_position(position)));
+            let at = until.min(now + Duration::from_nanos(left.unsigned_abs()));
             return Verdict::Hold(Some(Wakeup { at, reason: WakeReason::RefillBound }));
         }
         self.since = None;
@@ -202,7 +231,7 @@ impl Refill {
             // It was not waited for: the poll was given up, and this is another one.
             return Verdict::Return;
         }
-        self.allowance = self.allowance.saturating_sub(nanos(self.bound.saturating_mul(DEAR)));
+        self.allowance = self.allowance.saturating_sub(nanos(self.bound.saturating_mul(DEAR * EARNED)));
         for lane in &mut self.lanes {
             for partition in std::mem::take(&mut lane.due) {
                 if let Some(promise) = self.partitions.get_mut(partition) {
@@ -211,6 +240,15 @@ impl Refill {
             }
         }
         Verdict::Return
+    }
+
+    /// Whether those that hold plenty were waited for as long as those that are due, by and large. True where nobody
+    /// holds plenty.
+    fn is_returned(&self, ready: &[Ready]) -> bool {
+        let plenty = self.lanes.iter().zip(ready).filter(|(_, ready)| **ready == Ready::Plenty);
+        let least = plenty.map(|(lane, _)| lane.waited).min().unwrap_or(u64::MAX);
+        let mut due = self.lanes.iter().filter(|lane| !lane.due.is_empty());
+        due.all(|lane| lane.waited <= least.saturating_mul(PATIENCE))
     }
 
     /// Nothing is held back any more: it was returned, or somebody else than this decides.
@@ -223,20 +261,25 @@ impl Refill {
         let passed = now.since(self.counted);
         self.counted = self.counted.max(now);
         let most = nanos(self.bound.saturating_mul(SAVED_BOUNDS));
-        self.allowance = match self.since {
+        if self.since.is_some() {
             // Longer than the bound nobody waits: the poll was given up meanwhile.
-            Some(_) => self
-                .allowance
-                .saturating_sub(nanos(passed.min(self.bound).saturating_mul(rate(self.held_back)))),
-            None => self.allowance.saturating_add(nanos(passed.saturating_mul(EARNED))).min(most),
-        };
-    }
-}
-
-const fn rate(ready: Ready) -> u32 {
-    match ready {
-        Ready::Plenty => DEAR,
-        Ready::Records | Ready::Nothing => 1,
+            let waited = nanos(passed.min(self.bound));
+            self.allowance = self.allowance.saturating_sub(waited);
+            if self.lent {
+                self.loan = self.loan.saturating_sub(waited);
+            }
+            for lane in &self.awaited {
+                let lane = &mut self.lanes[lane.position()];
+                lane.waited = lane.waited.saturating_add(waited.unsigned_abs());
+            }
+        } else {
+            self.allowance = self.allowance.saturating_add(nanos(passed.saturating_mul(EARNED))).min(most);
+            self.loan = self.loan.saturating_add(nanos(passed / DEAR)).min(nanos(LOAN));
+        }
+        if now.since(self.halved) >= HALF_LIFE {
+            self.halved = now;
+            self.lanes.iter_mut().for_each(|lane| lane.waited /= 2);
+        }
     }
 }
 
@@ -252,6 +295,9 @@ mod tests {
     const SECOND: LaneIndex = LaneIndex(1);
     const DEEP: PartitionIndex = PartitionIndex(7);
     const BOUND: Duration = Duration::from_millis(50);
+    /// What the first lane holds; the second is dry.
+    const NOTHING: [Ready; 2] = [Ready::Nothing, Ready::Nothing];
+    const RECORDS: [Ready; 2] = [Ready::Records, Ready::Nothing];
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -280,52 +326,52 @@ mod tests {
         let mut refill = Refill::new(2, BOUND);
         runs_dry(&mut refill, 0, 500, 500);
         assert_eq!(refill.to_look_at().count(), 0);
-        assert_eq!(refill.verdict(at(0), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(0), &RECORDS), Verdict::Return);
     }
 
     #[test]
     fn a_lane_whose_topic_holds_more_is_waited_for_until_it_has_records() {
         let mut refill = second_is_due();
-        assert_eq!(refill.verdict(at(1), Ready::Records), until(51));
+        assert_eq!(refill.verdict(at(1), &RECORDS), until(51));
         assert_eq!(refill.to_look_at().collect::<Vec<_>>(), [SECOND]);
         assert_eq!(refill.ran_dry(SECOND, |_| true), [], "its end is known");
-        assert_eq!(refill.verdict(at(20), Ready::Records), until(51), "the bound does not move");
+        assert_eq!(refill.verdict(at(20), &RECORDS), until(51), "the bound does not move");
         refill.has_records(SECOND);
-        assert_eq!(refill.verdict(at(21), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(21), &RECORDS), Verdict::Return);
     }
 
     #[test]
     fn the_wait_begins_with_the_first_record_that_is_held_back() {
         let mut refill = second_is_due();
-        assert_eq!(refill.verdict(at(1), Ready::Nothing), Verdict::Hold(None));
-        assert_eq!(refill.verdict(at(400), Ready::Records), until(450));
+        assert_eq!(refill.verdict(at(1), &NOTHING), Verdict::Hold(None));
+        assert_eq!(refill.verdict(at(400), &RECORDS), until(450));
     }
 
     #[test]
     fn a_poll_that_returned_for_another_reason_leaves_no_wait_behind() {
         let mut refill = second_is_due();
-        assert_eq!(refill.verdict(at(0), Ready::Records), until(50));
+        assert_eq!(refill.verdict(at(0), &RECORDS), until(50));
         refill.over();
-        assert_eq!(refill.verdict(at(49), Ready::Records), until(99));
+        assert_eq!(refill.verdict(at(49), &RECORDS), until(99));
     }
 
     #[test]
     fn a_poll_that_was_given_up_accuses_nobody() {
         let mut refill = second_is_due();
-        assert_eq!(refill.verdict(at(0), Ready::Records), until(50));
+        assert_eq!(refill.verdict(at(0), &RECORDS), until(50));
         // The program did something else for a second.
-        assert_eq!(refill.verdict(at(1000), Ready::Records), Verdict::Return);
-        assert_eq!(refill.verdict(at(1001), Ready::Records), until(1051));
+        assert_eq!(refill.verdict(at(1000), &RECORDS), Verdict::Return);
+        assert_eq!(refill.verdict(at(1001), &RECORDS), until(1051));
     }
 
     #[test]
     fn who_is_paused_fails_or_is_given_back_is_let_go() {
         let mut refill = second_is_due();
         refill.ran_dry(SECOND, |partition| partition != DEEP);
-        assert_eq!(refill.verdict(at(0), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(0), &RECORDS), Verdict::Return);
         let mut refill = second_is_due();
         refill.forget(DEEP);
-        assert_eq!(refill.verdict(at(0), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(0), &RECORDS), Verdict::Return);
     }
 
     #[test]
@@ -340,50 +386,78 @@ mod tests {
     #[test]
     fn after_a_wait_in_vain_nobody_is_waited_for_twenty_times_as_long() {
         let mut refill = second_is_due();
-        assert_eq!(refill.verdict(at(0), Ready::Records), until(50));
-        assert_eq!(refill.verdict(at(50), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(0), &RECORDS), until(50));
+        assert_eq!(refill.verdict(at(50), &RECORDS), Verdict::Return);
         refill.delivered(FIRST, PartitionIndex(0), 0);
         let looked_at = refill.ran_dry(FIRST, |_| true);
         refill.looked_at(FIRST, looked_at[0], 100, 9000);
         // 100 ms were saved and 50 spent, so that 2,950 are to be earned.
-        assert_eq!(refill.verdict(at(1033), Ready::Records), Verdict::Return);
-        assert!(matches!(refill.verdict(at(1034), Ready::Records), Verdict::Hold(Some(_))));
+        assert_eq!(refill.verdict(at(1033), &RECORDS), Verdict::Return);
+        assert!(matches!(refill.verdict(at(1034), &RECORDS), Verdict::Hold(Some(_))));
     }
 
-    /// One partition dry at every poll, its records always 10 ms away: how long in ten seconds is what
-    /// the other lanes have held back?
-    fn held_back(ready: Ready) -> u64 {
-        let mut refill = Refill::new(2, BOUND);
-        let (mut now, mut held, mut next) = (0, 0, 0);
-        while now < 10_000 {
-            runs_dry(&mut refill, next, next + 1, next + 1000);
-            next += 1;
+    /// At every poll a lane is dry, its records always 10 ms away, and the first lane, or for that the last, holds what
+    /// `ready` says. How long, of ten seconds, is that held back
+    /// for each lane?
+    fn held_back(lanes: usize, dry: impl Fn(i64) -> usize, ready: Ready) -> Vec<u64> {
+        let mut refill = Refill::new(lanes, BOUND);
+        let (mut now, mut held) = (0, vec![0; lanes]);
+        for poll in 0.. {
+            let lane = dry(poll);
+            let partition = PartitionIndex(u32::try_from(lane).unwrap());
+            let mut holds = vec![Ready::Nothing; lanes];
+            holds[if lane == 0 { lanes - 1 } else { 0 }] = ready;
+            let lane = LaneIndex::from_position(lane);
+            refill.delivered(lane, partition, poll);
+            for partition in refill.ran_dry(lane, |_| true) {
+                refill.looked_at(lane, partition, poll + 1, poll + 1000);
+            }
             // As the consumer asks: when it begins to wait, and when something happened.
-            if let Verdict::Hold(Some(wakeup)) = refill.verdict(at(now), ready) {
+            if let Verdict::Hold(Some(wakeup)) = refill.verdict(at(now), &holds) {
                 let end = at(now + 10).min(wakeup.at).as_nanos().div_ceil(1_000_000);
-                held += end - now;
+                held[lane.position()] += end - now;
                 now = end;
             }
-            refill.has_records(SECOND);
-            assert_eq!(refill.verdict(at(now), Ready::Nothing), Verdict::Return);
+            refill.has_records(lane);
+            assert_eq!(refill.verdict(at(now), &[]), Verdict::Return);
             refill.over();
             now += 1;
+            if now >= 10_000 {
+                break;
+            }
         }
         held
     }
 
     #[test]
-    fn waiting_takes_three_quarters_of_the_time_at_most_and_a_twentieth_where_it_costs_throughput() {
-        let (free, dear) = (held_back(Ready::Records), held_back(Ready::Plenty));
+    fn waiting_takes_three_quarters_of_the_time_at_most_and_a_twentieth_for_who_is_always_last() {
+        let (free, dear) = (held_back(2, |_| 1, Ready::Records)[1], held_back(2, |_| 1, Ready::Plenty)[1]);
         assert!((7_000..=7_700).contains(&free), "{free} ms of 10,000");
         assert!((200..=600).contains(&dear), "{dear} ms of 10,000");
+    }
+
+    #[test]
+    fn lanes_that_run_dry_in_turns_are_waited_for_though_the_other_holds_plenty() {
+        let alternately = |poll: i64| usize::from(poll % 2 == 0);
+        let in_runs = |poll: i64| usize::from((poll / 5) % 2 == 0);
+        for held in [held_back(2, alternately, Ready::Plenty), held_back(2, in_runs, Ready::Plenty)] {
+            assert!((7_000..=7_700).contains(&held.iter().sum::<u64>()), "{held:?} ms of 10,000");
+        }
+    }
+
+    #[test]
+    fn who_is_last_far_more_often_than_another_is_waited_for_twice_as_long_and_no_longer() {
+        let held = held_back(2, |poll| usize::from(poll % 11 > 0), Ready::Plenty);
+        // A tenth of a second and a twentieth of the time that nobody waits are lent.
+        let most = 2 * held[0] + 100 + 10_000 / 20;
+        assert!((held[0]..=most).contains(&held[1]), "{held:?} ms of 10,000");
     }
 
     #[test]
     fn who_does_not_keep_a_promise_is_not_believed_until_it_keeps_one() {
         let mut refill = Refill::new(2, BOUND);
         let waits = |refill: &mut Refill, at| {
-            let waits = refill.verdict(at, Ready::Records) != Verdict::Return;
+            let waits = refill.verdict(at, &RECORDS) != Verdict::Return;
             refill.has_records(SECOND);
             refill.over();
             waits
@@ -403,12 +477,12 @@ mod tests {
     #[test]
     fn a_partition_that_was_waited_for_in_vain_holds_up_its_lane_once() {
         let (alive, mut refill) = (PartitionIndex(8), second_is_due());
-        assert!(refill.verdict(at(0), Ready::Records) != Verdict::Return);
-        assert_eq!(refill.verdict(at(50), Ready::Records), Verdict::Return);
+        assert!(refill.verdict(at(0), &RECORDS) != Verdict::Return);
+        assert_eq!(refill.verdict(at(50), &RECORDS), Verdict::Return);
         refill.delivered(SECOND, alive, 0);
         assert_eq!(refill.ran_dry(SECOND, |_| true), [alive]);
         refill.looked_at(SECOND, alive, 1, 1);
-        assert_eq!(refill.verdict(at(5000), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(5000), &RECORDS), Verdict::Return);
     }
 
     #[test]
@@ -416,6 +490,6 @@ mod tests {
         let mut refill = Refill::new(2, Duration::ZERO);
         runs_dry(&mut refill, 0, 500, 9000);
         assert_eq!(refill.to_look_at().count(), 0);
-        assert_eq!(refill.verdict(at(0), Ready::Records), Verdict::Return);
+        assert_eq!(refill.verdict(at(0), &RECORDS), Verdict::Return);
     }
 }

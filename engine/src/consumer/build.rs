@@ -50,6 +50,7 @@ pub(super) fn start(config: Config) -> Result<Consumer, StartError> {
         adapting: adapting(&config, &topology),
         first_fetch: FirstFetch::new(),
         refill: Refill::new(topology.lanes.len(), refill_wait(&config, &topology)),
+        held: Vec::with_capacity(topology.lanes.len()),
         plenty: plenty(&config, &topology),
         complete_input: CompleteInput::new(config.topics.len()),
         offsets: OffsetTracker::new(),

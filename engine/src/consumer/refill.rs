@@ -34,23 +34,17 @@ impl Consumer {
                 }
             }
         }
-        let ready = if self.refill.is_anybody_due() { self.ready() } else { Ready::Nothing };
-        self.refill.verdict(now, ready)
-    }
-
-    /// What the lanes hold that a poll would take from.
-    fn ready(&self) -> Ready {
-        let mut ready = Ready::Nothing;
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let queued = lane.queued();
-            if queued == 0 || self.topology.lanes[index].topics.iter().all(|&topic| self.paused[topic]) {
-                continue;
-            }
-            if queued >= self.plenty {
-                return Ready::Plenty;
-            }
-            ready = Ready::Records;
+        self.held.clear();
+        if self.refill.is_anybody_due() {
+            let lanes = self.lanes.iter().zip(&self.topology.lanes);
+            let held = lanes.map(|(lane, plan)| match lane.queued() {
+                0 => Ready::Nothing,
+                _ if plan.topics.iter().all(|&topic| self.paused[topic]) => Ready::Nothing,
+                queued if queued >= self.plenty => Ready::Plenty,
+                _ => Ready::Records,
+            });
+            self.held.extend(held);
         }
-        ready
+        self.refill.verdict(now, &self.held)
     }
 }
