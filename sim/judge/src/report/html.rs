@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
 use super::disturbances::disturbances;
-use super::plots::{Plot, plots};
+use super::plots::plots;
 use super::rows::{Comparison, comparison, comparison_of_topic, one_run_note, sample_counts};
 use super::terminal::{after_faults, audit_counts};
 use super::value::{show_option, sides};
@@ -22,6 +22,56 @@ pub fn html(input: &ReportInput<'_>) -> String {
     let verdict = verdict_word(summary.verdict);
     let plots = plots(input);
     let (first, rest) = plots.split_at(plots.len().min(1));
+    let body = page! {
+        header {
+            p.kicker { "Fairpoll report · " (summary.broker) " broker · " (summary.runs) @if summary.runs == 1 { " run" } @else { " runs" } " of each mode" }
+            h1 { (summary.scenario) " " span class={ "verdict " (verdict) } { (verdict) } }
+            p { (summary.purpose) }
+            @for reason in &summary.reasons { p.reason { (reason) } }
+        }
+        @for plot in first { (figure(plot.title, &plot.svg, &plot.caption)) }
+        @if summary.runs > 1 && !plots.is_empty() {
+            p.note { "Pictures over time and the bars of first records show each mode's first run, and so do the times to half of the records and the peak throughput. Every other figure is the median of the runs." }
+        }
+        section {
+            h2 { "Comparison" }
+            (table(&comparison(summary)))
+            p.note { "✓ marks the better value. –: not measured."
+                @if summary.broker == "embedded" { " *: from the worker's start; not comparable with a real cluster, whose joins are slower than the embedded broker's." }
+                @if summary.runs > 1 { " Medians over the runs." }
+            }
+            @if let Some(note) = one_run_note(summary) { p.note { (sentence(note)) } }
+            @for counts in sample_counts(summary) { p.note { (counts.text()) } }
+        }
+        @if !summary.demonstrates.is_empty() {
+            section {
+                h2 { "Demonstrates" }
+                p.note { "These must hold, or the scenario cannot tell the modes apart and decides nothing." }
+                (gates(&summary.demonstrates))
+            }
+        }
+        @if !summary.gates.is_empty() {
+            section { h2 { "Gates" } (gates(&summary.gates)) }
+        }
+        section { h2 { "Audit" } (audit(summary)) }
+        (disturbances(input))
+        @for plot in rest { (figure(plot.title, &plot.svg, &plot.caption)) }
+        section { h2 { "Topics" } (topics(summary)) }
+        @if summary.modes.values().any(|mode| !mode.errors.is_empty()) {
+            section { h2 { "Errors that consumers reported" } (errors(summary)) }
+        }
+        @if summary.modes.values().any(|mode| mode.client.is_some()) {
+            section { h2 { "What ran" } (clients(summary)) }
+        }
+        @if let Some(manifest) = input.manifest {
+            section { h2 { "How it was measured" } (measured(manifest)) }
+        }
+    };
+    document(&format!("{}: {verdict}", summary.scenario), &body)
+}
+
+/// A page of that title: styled, without anything outside of it.
+pub(super) fn document(title: &str, body: &Markup) -> String {
     page! {
         (DOCTYPE)
         html lang="en" {
@@ -29,68 +79,23 @@ pub fn html(input: &ReportInput<'_>) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (summary.scenario) ": " (verdict) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                main {
-                    header {
-                        p.kicker { "Fairpoll report · " (summary.broker) " broker · " (summary.runs) @if summary.runs == 1 { " run" } @else { " runs" } " of each mode" }
-                        h1 { (summary.scenario) " " span class={ "verdict " (verdict) } { (verdict) } }
-                        p { (summary.purpose) }
-                        @for reason in &summary.reasons { p.reason { (reason) } }
-                    }
-                    @for plot in first { (figure(plot)) }
-                    @if summary.runs > 1 && !plots.is_empty() {
-                        p.note { "Pictures over time and the bars of first records show each mode's first run, and so do the times to half of the records and the peak throughput. Every other figure is the median of the runs." }
-                    }
-                    section {
-                        h2 { "Comparison" }
-                        (table(&comparison(summary)))
-                        p.note { "✓ marks the better value. –: not measured."
-                            @if summary.broker == "embedded" { " *: from the worker's start; not comparable with a real cluster, whose joins are slower than the embedded broker's." }
-                            @if summary.runs > 1 { " Medians over the runs." }
-                        }
-                        @if let Some(note) = one_run_note(summary) { p.note { (sentence(note)) } }
-                        @for counts in sample_counts(summary) { p.note { (counts.text()) } }
-                    }
-                    @if !summary.demonstrates.is_empty() {
-                        section {
-                            h2 { "Demonstrates" }
-                            p.note { "These must hold, or the scenario cannot tell the modes apart and decides nothing." }
-                            (gates(&summary.demonstrates))
-                        }
-                    }
-                    @if !summary.gates.is_empty() {
-                        section { h2 { "Gates" } (gates(&summary.gates)) }
-                    }
-                    section { h2 { "Audit" } (audit(summary)) }
-                    (disturbances(input))
-                    @for plot in rest { (figure(plot)) }
-                    section { h2 { "Topics" } (topics(summary)) }
-                    @if summary.modes.values().any(|mode| !mode.errors.is_empty()) {
-                        section { h2 { "Errors that consumers reported" } (errors(summary)) }
-                    }
-                    @if summary.modes.values().any(|mode| mode.client.is_some()) {
-                        section { h2 { "What ran" } (clients(summary)) }
-                    }
-                    @if let Some(manifest) = input.manifest {
-                        section { h2 { "How it was measured" } (measured(manifest)) }
-                    }
-                }
-            }
+            body { main { (body) } }
         }
     }
     .into_string()
 }
 
-fn figure(plot: &Plot) -> Markup {
+/// A picture under its title, with the sentence that says what to see.
+pub(super) fn figure(title: &str, svg: &str, caption: &str) -> Markup {
     page! {
         section {
-            h2 { (plot.title) }
+            h2 { (title) }
             figure {
-                div.scroll tabindex="0" role="group" aria-label=(plot.title) { (PreEscaped(&plot.svg)) }
-                figcaption { (plot.caption) }
+                div.scroll tabindex="0" role="group" aria-label=(title) { (PreEscaped(svg)) }
+                figcaption { (caption) }
             }
         }
     }

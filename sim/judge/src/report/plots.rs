@@ -30,12 +30,16 @@ impl Plot {
     /// For a file of its own: with colours that follow the viewer's preference.
     #[must_use]
     pub fn standalone(&self) -> String {
-        let style = "<style>svg{color:#1b1f24;background:#fff}\
-                     @media(prefers-color-scheme:dark){svg{color:#e6e6e6;background:#15181c}}</style>";
-        match self.svg.find('>') {
-            Some(end) => format!("{}{style}{}", &self.svg[..=end], &self.svg[end + 1..]),
-            None => self.svg.clone(),
-        }
+        standalone(&self.svg)
+    }
+}
+
+pub(super) fn standalone(svg: &str) -> String {
+    let style = "<style>svg{color:#1b1f24;background:#fff}\
+                 @media(prefers-color-scheme:dark){svg{color:#e6e6e6;background:#15181c}}</style>";
+    match svg.find('>') {
+        Some(end) => format!("{}{style}{}", &svg[..=end], &svg[end + 1..]),
+        None => svg.to_owned(),
     }
 }
 
