@@ -9,12 +9,14 @@
 //! * [`audit`]: what became of every record. [`analysis`]: metrics and the course of a run.
 //! * [`metric`]: the one table of what is measured. [`gate`]: the language that judges it.
 //! * [`judge`]: all of it, from a log to a verdict.
+//! * [`benchmark`]: what criterion measured, which is no run's log.
 //! * [`conformance`]: the same scenario on several brokers.
 //! * [`summary`], [`timeline`]: what the judgement says, in numbers and in pictures' data.
 //! * [`manifest`]: on what machine and with which versions the log came to be.
 
 pub mod analysis;
 pub mod audit;
+pub mod benchmark;
 pub mod conformance;
 pub mod event;
 pub mod gate;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::benchmark::Benchmarks;
 use crate::event::Event;
 use crate::manifest::Manifest;
 use crate::protocol::{WorkerLine, WorkerSpec};
@@ -18,6 +19,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("worker-spec.v1.schema.json", schema::<WorkerSpec>()),
         ("worker-line.v1.schema.json", schema::<WorkerLine>()),
         ("manifest.v1.schema.json", schema::<Manifest>()),
+        ("benchmarks.v1.schema.json", schema::<Benchmarks>()),
     ]
 }
 
