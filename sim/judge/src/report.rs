@@ -1,6 +1,7 @@
 //! From a judgement to what people and machines read: pure functions of the same input, so that
 //! terminal, page, table and test report cannot disagree.
 
+pub mod benchmarks;
 mod csv;
 mod disturbances;
 mod html;

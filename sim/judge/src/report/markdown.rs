@@ -75,7 +75,7 @@ pub fn markdown(input: &ReportInput<'_>) -> String {
 }
 
 /// Text that Markdown would take for markup.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         if matches!(c, '|' | '*' | '_' | '<' | '>' | '`' | '[' | ']') {
             out.push('\\');

@@ -8,6 +8,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+mod curves;
+
+pub(super) use self::curves::{Curve, Point, can_be_told_apart, curves};
+
 /// Okabe and Ito's palette, without black and yellow: told apart by people with any colour vision,
 /// and visible on white and on near-black.
 const PALETTE: [RGBColor; 6] = [
@@ -103,6 +107,10 @@ fn tick(value: &f64) -> String {
     match value.abs() {
         1e6.. => format!("{}M", trim(value / 1e6)),
         1e4.. => format!("{}k", trim(value / 1e3)),
+        // Two decimals would make nothing of it.
+        magnitude if 0.0 < magnitude && magnitude < 0.01 => {
+            super::value::significant(*value).trim_end_matches('0').to_owned()
+        }
         _ => trim(*value),
     }
 }

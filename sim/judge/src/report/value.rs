@@ -32,6 +32,31 @@ fn grouped(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
+/// How many decimals three digits leave: 2 for 1.23, 4 for 0.0123, none from 100 on.
+pub(super) fn decimals(value: f64) -> usize {
+    if !value.is_finite() || value == 0.0 {
+        return 0;
+    }
+    // 9.996 is shown as 10.0.
+    let magnitude = (value.abs() * 1.0005).log10().floor();
+    (2.0 - magnitude).clamp(0.0, 17.0) as usize
+}
+
+/// With so many decimals; thousands apart.
+pub(super) fn fixed(value: f64, decimals: usize) -> String {
+    if value.abs() >= 999.5 { grouped(value) } else { format!("{value:.decimals$}") }
+}
+
+/// Three digits however small it is, where [`show`] has three decimals.
+pub(super) fn measured(value: f64) -> String {
+    fixed(value, decimals(value))
+}
+
+/// The same for what was chosen and not measured: whole numbers whole.
+pub(super) fn significant(value: f64) -> String {
+    if value.fract() == 0.0 { show(value) } else { measured(value) }
+}
+
 /// A value that may be absent.
 pub(crate) fn show_option(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), show)
@@ -66,6 +91,13 @@ mod tests {
         assert_eq!(show(999.7), "1,000");
         assert_eq!(show_option(None), "–");
         assert_eq!((duration_ms(14.2), duration_ms(2_240.0)), ("14 ms".to_owned(), "2.2 s".to_owned()));
+    }
+
+    #[test]
+    fn small_values_keep_three_digits() {
+        let shown = [0.0, 3.0, 0.004_123, 0.041_23, 9.996, 99.96, 999.7, 12_345.6].map(significant);
+        assert_eq!(shown, ["0", "3", "0.00412", "0.0412", "10.0", "100", "1,000", "12,346"]);
+        assert_eq!([34.0, 0.0, 1_000.0].map(measured), ["34.0", "0", "1,000"]);
     }
 
     #[test]
