@@ -56,7 +56,7 @@ enum Command {
     Schema(schema::SchemaArguments),
     /// Write a commented scenario to start from.
     Init(init::InitArguments),
-    /// Judge the events of an earlier run again and write its report anew.
+    /// Judge the events of an earlier run again and write its report anew, or report benchmarks.
     Report(report::ReportArguments),
     /// Explain a consumer's configuration.
     Config(config::ConfigArguments),

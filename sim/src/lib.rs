@@ -4,6 +4,7 @@
 //! scenario ─▶ broker ─▶ load (fill, verify, live) ─▶ run (worker processes, samples) ─▶ events ─▶ fairpoll-judge
 //! ```
 
+pub mod benchmarks;
 pub mod broker;
 pub mod cli;
 pub mod conformance;

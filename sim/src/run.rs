@@ -24,7 +24,6 @@ use crate::exit_code::ExitCode;
 use crate::scenario::{Loaded, Scenario, faults};
 use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
-use output::OutputFolder;
 use scenario_run::{OpenStage, ScenarioEnd};
 
 mod broker_stage;
@@ -51,6 +50,7 @@ mod utc;
 mod worker_process;
 
 pub use output::OutputError;
+pub(crate) use output::OutputFolder;
 
 /// Which broker a scenario is replayed on.
 #[derive(Debug, Clone, PartialEq, Eq)]

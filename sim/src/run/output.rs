@@ -46,18 +46,25 @@ impl OutputFolder {
     /// earlier run left there.
     pub(crate) fn open(path: PathBuf) -> Result<Self, OutputError> {
         let prepare = || {
-            fs::create_dir_all(&path)?;
-            // Permissions lie (a read-only mount, root): a file tells.
-            tempfile::tempfile_in(&path)?;
+            prove(&path)?;
             for file in STALE_FILES {
                 remove(&path.join(file), |path| fs::remove_file(path))?;
             }
             for folder in ["plots", "logs"] {
-                clear(&path.join(folder))?;
+                clear(&path.join(folder), |_| true)?;
             }
             Ok(())
         };
         match prepare() {
+            Ok(()) => Ok(Self { path }),
+            Err(source) => Err(OutputError::Open { path, source }),
+        }
+    }
+
+    /// Creates the folder if need be and proves that it can be written to; others may have files there, and
+    /// nothing is touched.
+    pub(crate) fn shared(path: PathBuf) -> Result<Self, OutputError> {
+        match prove(&path) {
             Ok(()) => Ok(Self { path }),
             Err(source) => Err(OutputError::Open { path, source }),
         }
@@ -108,6 +115,20 @@ impl OutputFolder {
         }
     }
 
+    /// Removes SVG files of a folder within; `is_stale` is asked with paths that begin with the folder's name.
+    pub(crate) fn remove_pictures(
+        &self,
+        folder: &str,
+        is_stale: impl Fn(&Path) -> bool,
+    ) -> Result<(), OutputError> {
+        let is_stale = |path: &Path| {
+            let within = path.strip_prefix(&self.path).unwrap_or(path);
+            path.extension().is_some_and(|extension| extension == "svg") && is_stale(within)
+        };
+        let path = self.path.join(folder);
+        clear(&path, is_stale).map_err(|source| OutputError::Write { path, source })
+    }
+
     /// Writes a document as indented JSON with a newline at its end; answers the text.
     pub(crate) fn write_json(&self, name: &str, document: &impl Serialize) -> Result<String, OutputError> {
         let error = |error| OutputError::Write { path: self.path.join(name), source: io::Error::from(error) };
@@ -118,6 +139,12 @@ impl OutputFolder {
     }
 }
 
+fn prove(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    // Permissions lie (a read-only mount, root): a file tells.
+    tempfile::tempfile_in(path).map(drop)
+}
+
 fn remove(path: &Path, how: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     match how(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -126,7 +153,7 @@ fn remove(path: &Path, how: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> 
 }
 
 // Only what we write: plots and logs. A folder of somebody else's by that name keeps its files.
-fn clear(folder: &Path) -> io::Result<()> {
+fn clear(folder: &Path, is_stale: impl Fn(&Path) -> bool) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -134,7 +161,7 @@ fn clear(folder: &Path) -> io::Result<()> {
     for entry in entries {
         let path = entry?.path();
         let is_ours = path.extension().is_some_and(|extension| extension == "svg" || extension == "log");
-        if is_ours && path.is_file() {
+        if is_ours && path.is_file() && is_stale(&path) {
             fs::remove_file(path)?;
         }
     }
