@@ -1,16 +1,18 @@
 //! What a decision costs: nanoseconds per grant by number of lanes.
 //!
 //! Throughput is in elements, one element is one grant (asked for and settled). The time per grant
-//! must not grow with the number of lanes: the scheduler claims O(1).
+//! must not grow with the number of lanes: the scheduler claims O(1). It is to be 100 ns at most at 12
+//! lanes, and at 1,000 at most 1.3 times what it is there.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fairpoll_benches::{backlogged_machine, full_poll};
 use fairpoll_core::{Cost, LaneConfig, LaneIndex, Policy, PollMachine, Timestamp};
 
-const LANES: [u32; 4] = [1, 10, 100, 1_000];
+const LANES: [u32; 5] = [1, 10, 12, 100, 1_000];
 const QUOTA: u32 = 500;
 
 /// Every lane has more than its quota: one grant per lane and poll.
@@ -67,5 +69,14 @@ fn quiet(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, backlogged, capped, quiet);
+/// The figures are of few nanoseconds and steady: more time would not make them better.
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2))
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = backlogged, capped, quiet
+}
 criterion_main!(benches);
