@@ -24,6 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LANES: [usize; 4] = [1, 10, 50, 200];
 /// In all: as many as a partition of the embedded broker holds, with room to spare.
 const RECORDS: usize = 60_000;
+/// Whoever has not come by then will not.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// This program's first argument where it is the process that is measured; broker, group and topics follow.
 const DRAIN: &str = "drain";
 
@@ -33,12 +35,13 @@ fn drain(servers: &str, group: &str, topics: &[String]) -> Duration {
     runtime.block_on(async {
         let config = broker::config(servers, group, topics).mode(ModeRequest::Fair);
         let mut consumer = Consumer::start(config).expect("a consumer");
-        let (mut assigned, mut records) = (None, 0);
+        let (began, mut assigned, mut records) = (Instant::now(), None, 0);
         while records < RECORDS {
             // Short until then, for an assignment is seen only between polls.
             let wait = Duration::from_millis(if assigned.is_some() { 1_000 } else { 1 });
             let batch = consumer.get_many(wait, None).await.expect("a poll");
             assert_eq!(batch.errors(), []);
+            assert!(!batch.is_empty() || began.elapsed() < PATIENCE, "{records} of {RECORDS} records came");
             records += batch.records().filter(|record| record.value().is_some()).count();
             consumer.mark_processed(&batch);
             if assigned.is_none() && consumer.status().assigned_partitions == topics.len() {
