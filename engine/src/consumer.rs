@@ -242,7 +242,7 @@ impl Consumer {
             let last = now >= deadline || self.asks_the_application(began, now);
             let (batch, hold) = self.take(now, max_records, last);
             if !batch.is_empty() || last {
-                self.refill.over();
+                self.refill.over(self.timestamp(now));
                 self.meter(&batch);
                 // Nothing is awaited between taking and returning: a dropped future loses nothing.
                 return Ok(batch.build(&self.topics, self.batches.ticket()));

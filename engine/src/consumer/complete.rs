@@ -90,6 +90,7 @@ impl Consumer {
             let seen = self.look_at_topics(now);
             let wait = self.complete_input.waiting(at, seen.iter().map(|topic| topic.next));
             let Some(wait) = wait.filter(|_| !self.asks_the_application(began, now)) else {
+                self.refill.over(at);
                 let batch = self.collect(at, None);
                 let missing = self.missing(&batch, seen);
                 self.meter(&batch);
