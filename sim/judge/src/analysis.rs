@@ -4,7 +4,7 @@
 //! stands at the function that computes it. Only lives with `measured: true` are timed. Records
 //! are ranges of offsets throughout; only live ones, which are few, are looked at singly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Event, Header, ModeFacts, Outcome};
 use crate::summary::Metrics;
@@ -271,6 +271,15 @@ impl Figures {
         mode: Option<&ModeFacts>,
     ) {
         let Some(first_ns) = course.first_batch_ns() else { return };
+        let first = course.polls.iter().find(|poll| poll.records() > 0);
+        self.put(
+            "first_batch_topics",
+            first.map(|poll| {
+                let topics: BTreeSet<usize> =
+                    poll.takes.iter().filter(|take| take.count > 0).map(|take| take.topic).collect();
+                number(topics.len() as u64)
+            }),
+        );
         let since_first = |t_ns: u64| millis(t_ns.saturating_sub(first_ns)) / 1e3;
         for (facts, served) in course.topics.iter().zip(served) {
             self.put_topic(&facts.name, "drain_s", served.drained_ns.map(since_first));

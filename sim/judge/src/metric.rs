@@ -83,6 +83,7 @@ pub const METRICS: &[Metric] = &[
         .is("longest stretch in which every topic had data and no new complete input could be formed"),
     wall("join_ms", "ms", Better::Lower, MODE).since_start().is("worker's start to every partition assigned"),
     wall("ready_ms", "ms", Better::Lower, MODE).since_start().is("every partition assigned to first batch"),
+    count("first_batch_topics", "", Better::Higher, MODE).is("topics with a record in the first batch"),
     wall("drain_s", "s", Better::Lower, BOTH).is("first batch to the last backlog record delivered"),
     wall("overhead_s", "s", Better::Lower, MODE).is("drain_s minus the injected processing time"),
     wall("records_per_s", "1/s", Better::Higher, MODE).is("records delivered per second of drain"),

@@ -29,7 +29,7 @@ pub(super) struct ReportArguments {
     /// folder: target/criterion.
     #[arg(long, value_name = "CRITERION_DIR", num_args = 0..=1, default_missing_value = "target/criterion")]
     bench: Option<PathBuf>,
-    /// The folder for the page of benchmarks; other files in it stay.
+    /// The folder for the page of benchmarks; other files in it stay, but for pictures in its `benchmarks/`.
     #[arg(long, value_name = "DIR", conflicts_with = "folder", default_value = "reports/benchmarks")]
     out: PathBuf,
 }

@@ -69,6 +69,18 @@ fn times_from_the_start_are_read_off_hello_assignment_and_polls() {
 }
 
 #[test]
+fn the_first_batch_is_the_first_poll_that_brought_something() {
+    let mut log = Log::new(&[("orders", 2), ("sensor", 1), ("late", 1)]);
+    log.backlog("orders", 0, 10);
+    log.start(0, true);
+    log.poll(20, 30, &[]);
+    log.poll(35, 40, &[("orders", 0, 0, 4), ("orders", 1, 0, 3), ("sensor", 0, 0, 1)]);
+    log.poll(45, 50, &[("orders", 0, 4, 6), ("sensor", 0, 1, 1), ("late", 0, 0, 1)]);
+    log.finish(100);
+    assert_metric(&analysis(&log), "first_batch_topics", Some(2.0));
+}
+
+#[test]
 fn polls_that_pass_over_a_topic_with_records_are_counted_and_described() {
     let found = analysis(&starving());
     assert_topic(&found, "sensor", "starved_polls", Some(3.0));

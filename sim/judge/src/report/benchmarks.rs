@@ -135,7 +135,11 @@ fn shown(figure: Figure, value: f64) -> String {
 }
 
 fn table(group: &Group) -> Table {
-    let each = group.rows.iter().find_map(|row| row.amount).map(|amount| thing(amount.of));
+    let mut amounts = group.rows.iter().filter_map(|row| row.amount);
+    let each = amounts.next().map(|first| {
+        let alike = amounts.all(|amount| thing(amount.of) == thing(first.of));
+        if alike { thing(first.of) } else { "element or byte" }
+    });
     let against = match group.base {
         Some(base) => format!("ratio to {}", significant(base)),
         None => "ratio to the least".to_owned(),
