@@ -20,7 +20,7 @@ const SAVED_BOUNDS: u32 = 2;
 /// The loan is never more than this, however long the bound.
 const LOAN: Duration = Duration::from_millis(100);
 
-/// A lane may be waited for so many times as long as it held back plenty for others. Lanes of equal brokers run dry in
+/// A lane may be waited for so many times as long as it held records back for others. Lanes of equal brokers run dry in
 /// turns, and not by the clock.
 const PATIENCE: u64 = 2;
 
@@ -70,7 +70,7 @@ struct Lane {
     kept: u64,
     /// The same, lately.
     waited: u64,
-    /// Nanoseconds that it held plenty and was held back for others, lately.
+    /// Nanoseconds that its own records were held back for others, lately.
     gave: u64,
 }
 
@@ -85,8 +85,8 @@ struct Lane {
 /// # What holds
 /// - A wait is over with the first record of every lane that is due, or at the bound.
 /// - Waiting takes three quarters of the time at most, beside an allowance of two bounds that may be saved up.
-/// - Beside lanes with [`Ready::Plenty`] a lane is waited for as it waits for others: up to twice as long as it was held
-///   back with plenty itself, lately. Whoever is always last, behind a broker that is slow or far away, costs the others
+/// - Beside lanes with [`Ready::Plenty`] a lane is waited for as it waits for others: up to twice as long as its own
+///   records were held back, lately. Whoever is always last, behind a broker that is slow or far away, costs the others
 ///   no more than a twentieth of the time, beside a tenth of a second once. Waiting in vain, too, takes a twentieth at
 ///   most.
 /// - A partition of which nothing came below the end that was known of it (the marks of transactions
@@ -105,7 +105,7 @@ pub struct Refill {
     partitions: PartitionMap<Promise>,
     lanes: Vec<Lane>,
     since: Option<Timestamp>,
-    /// Whom what was held back last was held back for, and who held plenty: the time since then is theirs.
+    /// Whom what was held back last was held back for, and whose it was: the time since then is theirs.
     awaited: Vec<LaneIndex>,
     giving: Vec<LaneIndex>,
     /// Whether that time is lent.
@@ -241,7 +241,7 @@ impl Refill {
         self.awaited.clear();
         self.awaited.extend(lanes().filter(|(_, lane)| lane.is_due()).map(|(index, _)| index));
         self.giving.clear();
-        let giving = lanes().zip(ready).filter(|(_, ready)| **ready == Ready::Plenty);
+        let giving = lanes().zip(ready).filter(|(_, ready)| **ready != Ready::Nothing);
         self.giving.extend(giving.map(|((index, _), _)| index));
         let most = self.lanes.iter().filter(|lane| lane.is_due()).map(|lane| lane.kept).max().unwrap_or(0);
         let left = left.unsigned_abs().min(nanos(self.bound).unsigned_abs() - most);
@@ -268,7 +268,7 @@ impl Refill {
         any
     }
 
-    /// Whether those that are due held back plenty for others as long as they are waited for, by and large. True where
+    /// Whether those that are due were held back for others as long as they are waited for, by and large. True where
     /// nobody holds plenty.
     fn is_returned(&self, ready: &[Ready]) -> bool {
         let mut due = self.lanes.iter().filter(|lane| lane.is_due());
