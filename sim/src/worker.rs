@@ -21,6 +21,7 @@ use tokio::time;
 
 use crate::event_log::monotonic_ns;
 use crate::exit_code::ExitCode;
+use crate::run::posix::renounce_huge_pages;
 
 use self::failed::{Failed, place};
 use self::lines::Lines;
@@ -46,6 +47,10 @@ enum WorkerError {
 /// Runs a worker to its end. Problems go to standard error.
 #[must_use]
 pub fn main() -> ExitCode {
+    // librdkafka has four threads per client, and `multi` a client per topic.
+    if let Err(error) = renounce_huge_pages() {
+        tracing::warn!("worker: huge pages stay: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),

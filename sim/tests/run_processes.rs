@@ -211,6 +211,22 @@ fn when_a_worker_is_killed_the_run_ends_with_6_and_names_its_mode() {
     assert!(stand.out().join("summary.json").exists(), "the partial report is kept");
 }
 
+/// A heap for each of librdkafka's threads in huge pages: `multi` took 3.4 MiB for a topic, and takes a tenth.
+#[test]
+fn a_worker_has_no_huge_pages_and_others_keep_them() {
+    let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_fairpoll"))
+        .arg("worker")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let pid = worker.id();
+    wait_for("the worker to renounce", || status(pid).contains("THP_enabled:\t0"));
+    drop(worker.stdin.take());
+    worker.wait().expect("ours");
+    assert!(status(std::process::id()).contains("THP_enabled:\t1"));
+}
+
 #[test]
 fn an_output_folder_that_cannot_be_written_is_refused_before_anything_starts() {
     let stand = Stand::new(&["deliver"]);

@@ -64,6 +64,14 @@ pub(crate) fn tie_to_this_thread(command: &mut Command) {
     }
 }
 
+/// Has the kernel give this process, and what it starts, no transparent huge pages from now on. An allocator with a
+/// heap for each thread asks for them, and then a thread that holds a few kilobytes takes 2 MiB.
+pub(crate) fn renounce_huge_pages() -> io::Result<()> {
+    // SAFETY: this option takes numbers only; those that mean nothing must be 0.
+    let answer = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Whether a child has ended. It stays a zombie, so its pid and group cannot be reused.
 pub(crate) fn has_ended(pid: i32) -> bool {
     // SAFETY: an all-zero siginfo_t is a valid value of this plain C struct.
