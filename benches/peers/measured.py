@@ -15,7 +15,6 @@ from statistics import median
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-
 # Ended, a tool ends what it started.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

@@ -211,7 +211,7 @@ fn when_a_worker_is_killed_the_run_ends_with_6_and_names_its_mode() {
     assert!(stand.out().join("summary.json").exists(), "the partial report is kept");
 }
 
-/// A heap for each of librdkafka's threads in huge pages: `multi` took 3.4 MiB for a topic, and takes a tenth.
+/// A heap for each of librdkafka's threads in huge pages: `multi` took 3.4 MiB for a topic, and takes 0.5.
 #[test]
 fn a_worker_has_no_huge_pages_and_others_keep_them() {
     let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
