@@ -36,6 +36,8 @@ pub struct TopicLoad {
     pub open: u32,
     /// Size of a value, bytes.
     pub value_bytes: u32,
+    /// How many of them, behind the id, do not compress.
+    pub random_bytes: u32,
     /// Records per second while the run lasts, over all partitions.
     pub rate_per_s: f64,
     /// Records on the broker before the measured consumer starts, over all partitions.

@@ -95,6 +95,9 @@ tells! {
     mode_with_nothing_to_run: broken("mode: single, ", "");
     mode_with_command_and_mode: broken("mode: single", "mode: single, command: [cat]");
     command_without_a_name: broken("name: tuned, mode: single", "command: [cat]");
+    unknown_compression: broken("modes:", "producer: {compression: lz5}\nmodes:");
+    more_random_bytes_than_there_are:
+        broken("modes:", "producer: {compression: lz4, random_bytes_ratio: 1.5}\nmodes:");
     no_modes: broken("[single, {name: tuned, mode: single, properties: {fetch.wait.max.ms: 10}}, fair]", "[]");
     quota_limits_that_do_not_hold: broken("mode: single", "mode: fair, quota: {lag_proportional: {min: 10, max: 400}}");
     complete_input_with_a_cap: broken("mode: single", "mode: fair, max_records: 9, complete_wait_ms: 100");

@@ -287,3 +287,17 @@ fn a_report_renders_again_to_the_same_summary() {
     assert_eq!(again.status.code(), run.status.code(), "{}", text(&again.stderr));
     assert_eq!(fs::read(stand.out().join("summary.json")).expect("written"), summary);
 }
+
+#[test]
+fn records_of_every_codec_arrive() {
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        let stand = Stand::new(&["deliver"]);
+        let file = stand.dir.path().join("stand.yaml");
+        let text = fs::read_to_string(&file).expect("written");
+        let (head, _) = text.split_once("modes:").expect("its last key");
+        fs::write(&file, format!("{head}modes: [fair]\nproducer: {{compression: {codec}}}\n"))
+            .expect("writable");
+        let output = stand.run(&["--quiet", "--out", "out"]);
+        assert_eq!(output.status.code(), Some(0), "{codec}: {}", self::text(&output.stderr));
+    }
+}

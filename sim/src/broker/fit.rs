@@ -84,6 +84,7 @@ mod tests {
             index: 0,
             partitions: 4,
             value_bytes: 32,
+            random_bytes: 0,
             rate_per_s,
             backlog,
             earlier: 0,

@@ -16,6 +16,9 @@ use crate::event_log::{EventSink, monotonic_ns};
 /// event's time of acknowledgement holds for all its records.
 const BURST_NS: u64 = 1_000_000;
 
+/// What a record's id takes of its value.
+const ID_BYTES: usize = 8;
+
 /// Travels with a record to its acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
@@ -42,7 +45,22 @@ pub(super) struct Slot {
     pub(super) kafka_topic: String,
     pub(super) partition: u32,
     pub(super) first_id: u64,
-    pub(super) value_bytes: usize,
+    value_bytes: usize,
+    random_bytes: usize,
+}
+
+impl Slot {
+    /// The value of a record: its id, bytes that are random but the same for this id in every run, and zeros.
+    pub(super) fn value(&self, id: u64) -> Vec<u8> {
+        let mut value = vec![0; self.value_bytes.max(ID_BYTES)];
+        let (head, rest) = value.split_at_mut(ID_BYTES);
+        head.copy_from_slice(&id.to_be_bytes());
+        if self.random_bytes > 0 {
+            let random = self.random_bytes.min(rest.len());
+            fastrand::Rng::with_seed(id).fill(&mut rest[..random]);
+        }
+        value
+    }
 }
 
 /// Every partition of every topic, in order.
@@ -55,6 +73,7 @@ pub(super) fn slots(loads: &[TopicLoad]) -> Vec<Slot> {
             partition,
             first_id: first_id(load.index, partition),
             value_bytes: load.value_bytes as usize,
+            random_bytes: load.random_bytes as usize,
         })
     };
     loads.iter().flat_map(of_topic).collect()
@@ -197,5 +216,33 @@ impl ProducerContext for Acks {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_the_id_and_as_much_that_does_not_compress_as_was_asked_for() {
+        let value = |value_bytes, random_bytes, id| {
+            let slot = Slot {
+                topic: String::new(),
+                kafka_topic: String::new(),
+                partition: 0,
+                first_id: 0,
+                value_bytes,
+                random_bytes,
+            };
+            slot.value(id)
+        };
+        assert_eq!(value(10, 0, 0x0102), [0, 0, 0, 0, 0, 0, 1, 2, 0, 0]);
+        let half = value(200, 100, 7);
+        assert_eq!((&half[..8], &half[108..]), (&7_u64.to_be_bytes()[..], &[0; 92][..]));
+        let zeros = half[8..108].iter().filter(|byte| **byte == 0).count();
+        assert!(zeros < 10, "{zeros} zeros in 100 random bytes");
+        assert_eq!(value(200, 100, 7), half);
+        assert_ne!(value(200, 100, 8)[8..], half[8..]);
+        assert_eq!(value(10, 10, 7).len(), 10, "the id has its place");
     }
 }

@@ -13,6 +13,7 @@ use super::patience::Patience;
 use super::{LoadError, STALLED_AFTER, TopicLoad, Totals, share};
 use crate::broker::Endpoint;
 use crate::event_log::{EventSink, monotonic_ns};
+use crate::scenario::Compression;
 
 /// How often waiting for acknowledgements looks whether there are any.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ impl Batches {
 
 impl Producer {
     /// Connects. Acknowledged records are written to `sink`; `batches` says how a backlog lies on the
-    /// broker.
+    /// broker, `compression` how all of it does.
     ///
     /// # Errors
     /// If the client refuses a property.
@@ -83,17 +84,19 @@ impl Producer {
         endpoint: &Endpoint,
         loads: Vec<TopicLoad>,
         batches: Batches,
+        compression: Compression,
         sink: EventSink,
     ) -> Result<Self, LoadError> {
         let slots = slots(&loads);
         let next = vec![0; slots.len()];
         let acks = Arc::new(Acks::new(slots, sink));
-        // No compression: the scenario's sizes are the sizes on the wire. What queues behind a slow
-        // disk is late and no failure; how long is too long, `wait_on` says.
+        let compression = ("compression.codec", compression.name());
+        // What queues behind a slow disk is late and no failure; how long is too long, `wait_on` says.
         let bulk = producer(
             endpoint,
             &acks,
             &[
+                compression,
                 ("linger.ms", "50"),
                 ("batch.size", batches.bytes()),
                 ("batch.num.messages", "4000"),
@@ -101,7 +104,7 @@ impl Producer {
             ],
         )?;
         // Records leave nearly one by one: a linger is part of the wait that is measured.
-        let live = producer(endpoint, &acks, &[("linger.ms", "0.5")])?;
+        let live = producer(endpoint, &acks, &[compression, ("linger.ms", "0.5")])?;
         Ok(Self { loads, acks, bulk, live: Some(live), next })
     }
 
@@ -217,11 +220,7 @@ pub(super) fn send(producer: &ThreadedProducer<Shared>, acks: &Acks, sent: Sent)
     let id = slot.first_id + sent.ordinal;
     let value = match sent.poison {
         Some(poison) => poison.value(id).to_vec(),
-        None => {
-            let mut value = vec![0_u8; slot.value_bytes.max(8)];
-            value[..8].copy_from_slice(&id.to_be_bytes());
-            value
-        }
+        None => slot.value(id),
     };
     let mut record: BaseRecord<'_, (), [u8], Box<Sent>> =
         BaseRecord::with_opaque_to(&slot.kafka_topic, Box::new(sent))

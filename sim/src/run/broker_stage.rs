@@ -90,7 +90,9 @@ impl BrokerStage {
             BrokerChoice::Embedded => Batches::Large,
             BrokerChoice::Container { .. } | BrokerChoice::External { .. } => Batches::Usual,
         };
-        let producer = Producer::connect(broker.endpoint(), loads.clone(), batches, sink.clone())?;
+        let compression = part.scenario.producer.compression;
+        let producer =
+            Producer::connect(broker.endpoint(), loads.clone(), batches, compression, sink.clone())?;
         let ports = broker_ports(&broker)?;
         let facts = broker.facts();
         let membership_faults = part.scenario.has_membership_faults();
@@ -268,6 +270,7 @@ fn topic_loads(scenario: &Scenario, prefix: &str) -> Vec<TopicLoad> {
             partitions: scenario.partitions_at_end(&plan),
             open: scenario.partitions_at_start(&plan),
             value_bytes: plan.value_bytes,
+            random_bytes: scenario.producer.random_bytes(plan.value_bytes),
             rate_per_s: plan.rate_per_s,
             backlog: plan.backlog,
             earlier,

@@ -138,6 +138,7 @@ impl Play {
             seed: 1,
             topics: vec![topic("a", 2), topic("b", 1)],
             broker: crate::scenario::BrokerNeeds::default(),
+            producer: crate::scenario::Producing::default(),
             consumer: Consumer {
                 max_poll_records: 500,
                 fetch_buffer_mib: None,

@@ -138,6 +138,8 @@ impl<'a> Conformance<'a> {
             format!("be at least {least}")
         } else if let Some(floor) = schema["exclusiveMinimum"].as_f64().filter(|floor| value <= *floor) {
             format!("be greater than {floor}")
+        } else if let Some(most) = schema["maximum"].as_f64().filter(|most| value > *most) {
+            format!("be at most {most}")
         } else if schema["format"] == "uint32" && value > f64::from(u32::MAX) {
             format!("be at most {}", u32::MAX)
         } else {

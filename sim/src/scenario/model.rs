@@ -29,6 +29,9 @@ pub struct Scenario {
     /// What the broker must be like.
     #[serde(default, skip_serializing_if = "BrokerNeeds::is_default")]
     pub broker: BrokerNeeds,
+    /// How the records are produced.
+    #[serde(default, skip_serializing_if = "Producing::is_default")]
+    pub producer: Producing,
     /// How the consumers are set up, in every mode alike.
     pub consumer: Consumer,
     /// The application's work between two polls.
@@ -83,6 +86,75 @@ impl BrokerNeeds {
 impl Default for BrokerNeeds {
     fn default() -> Self {
         Self { nodes: one() }
+    }
+}
+
+/// How the records are produced, to every topic alike.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Producing {
+    /// How batches are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// The share of a value that does not compress, 0 to 1; the rest is zeros. Where nothing is
+    /// compressed it makes no difference.
+    #[serde(default = "default_random_bytes_ratio")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub random_bytes_ratio: f64,
+}
+
+/// A half, as in the workloads of the OpenMessaging Benchmark.
+fn default_random_bytes_ratio() -> f64 {
+    0.5
+}
+
+impl Producing {
+    /// So many bytes of a value do not compress; 0 where nothing is compressed.
+    #[must_use]
+    pub fn random_bytes(&self, value_bytes: u32) -> u32 {
+        if self.compression == Compression::None {
+            return 0;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is 0 to 1")]
+        let random = (f64::from(value_bytes) * self.random_bytes_ratio).round() as u32;
+        random
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Producing {
+    fn default() -> Self {
+        Self { compression: Compression::None, random_bytes_ratio: default_random_bytes_ratio() }
+    }
+}
+
+/// Kafka's codecs.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are called so everywhere")]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl Compression {
+    /// Its name in a scenario and to librdkafka.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use fairpoll_judge::protocol::ProcessingCost;
 use fastrand::Rng;
 
 use crate::scenario::{
-    Backlog, BacklogSize, BrokerNeeds, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Scenario, Sharing,
-    Stop, StopWhen, Topic,
+    Backlog, BacklogSize, BrokerNeeds, Commit, Consumer, Fault, FaultKind, Mode, ModeKind, Producing,
+    Scenario, Sharing, Stop, StopWhen, Topic,
 };
 
 /// Brokers of the cluster that a schedule counts on.
@@ -67,6 +67,7 @@ pub fn scenario(seed: u64, kinds: &[FaultKind]) -> Scenario {
         seed,
         topics,
         broker: BrokerNeeds { nodes: NODES },
+        producer: Producing::default(),
         consumer: Consumer {
             fetch_buffer_mib: None,
             max_poll_records: rng.u32(20..=300),
