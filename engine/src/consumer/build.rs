@@ -216,7 +216,7 @@ fn demand(config: &Config) -> HandleDemand {
 }
 
 /// What a handle that serves several lanes fetches of one partition at most, bytes; see
-/// docs/adr/0013. librdkafka's own default is 1 MiB. What an answer holds in all stays at librdkafka's
+/// docs/adr/0004 and 0013. librdkafka's own default is 1 MiB. What an answer holds in all stays at librdkafka's
 /// 50 MiB: where it is less than the pieces make together, the last partitions of a request go without,
 /// and they are nearly the same ones request after request.
 const SHARED_PARTITION_FETCH_BYTES: &str = "262144";
