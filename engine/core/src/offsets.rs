@@ -195,7 +195,8 @@ impl OffsetTracker {
     /// The partition is read on from another place, its ownership goes on: a generation of its own
     /// begins, and completions of what was delivered before are fenced. What was completed stays
     /// committable, but not beyond `offset`: whoever starts at the committed offset must not skip what
-    /// was sought. `i64::MIN` is the log's beginning, `i64::MAX` its end. `None`: not assigned.
+    /// was sought. What is committed beyond it already stands. `i64::MIN` is the log's beginning,
+    /// `i64::MAX` its end. `None`: not assigned.
     pub fn sought(&mut self, partition: PartitionIndex, offset: i64) -> Option<Generation> {
         let entry = self.partitions.get_mut(partition)?;
         self.generations += 1;
@@ -204,7 +205,7 @@ impl OffsetTracker {
             delivered: VecDeque::new(),
             position: None,
             behind_gap: BTreeMap::new(),
-            committable: entry.committable.filter(|&committable| committable <= offset),
+            committable: entry.committable_up_to(offset),
             // Further on than what will be committed next: offsets of a generation must only rise.
             committed: entry.committed.filter(|&committed| committed <= offset),
             first: None,
@@ -385,6 +386,19 @@ impl Partition {
     /// Whether the next owner goes on in the right place by what is committed or will be.
     fn has_a_place(&self) -> bool {
         self.sought.is_none() && (self.committable.is_some() || self.committed.is_some())
+    }
+
+    /// What may be committed once reading goes on at `offset`, in the ownership that goes on: what was
+    /// completed, up to there. Dropped, whoever stops now would leave the group without what it has processed,
+    /// or without any offset at all.
+    fn committable_up_to(&self, offset: i64) -> Option<i64> {
+        let committable = self.committable?;
+        if committable <= offset {
+            return Some(committable);
+        }
+        // The log's beginning is no offset; and what is committed further on is not taken back by a seek alone.
+        let moves_back = offset < 0 || self.committed.is_some_and(|committed| committed > offset);
+        (!moves_back).then_some(offset)
     }
 
     fn complete(&mut self, range: OffsetRange) -> Completion {

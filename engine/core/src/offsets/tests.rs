@@ -147,9 +147,27 @@ fn what_was_completed_before_the_place_that_is_sought_stays_committable() {
     assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [5]);
     tracker.sought(P, i64::MAX).unwrap();
     assert_eq!(tracker.committable(P), Some(5));
+    tracker.sought(P, 3).unwrap();
+    assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [3], "all before it was completed");
+    tracker.sought(P, 2).unwrap();
+    assert_eq!(tracker.committable(P), Some(2));
     tracker.sought(P, i64::MIN).unwrap();
-    assert_eq!(tracker.committable(P), None);
+    assert_eq!(tracker.committable(P), None, "no offset");
     assert_eq!(OffsetTracker::new().sought(P, 0), None, "nobody assigned it");
+}
+
+#[test]
+fn a_seek_back_to_before_a_commit_does_not_take_it_back() {
+    let (mut tracker, generation) = delivered(&[(0, 9)]);
+    tracker.completed(P, generation, range(0, 4)).unwrap();
+    tracker.committed(P, generation, 5);
+    tracker.delivered(P, range(10, 19)).unwrap();
+    tracker.completed(P, generation, range(5, 14)).unwrap();
+    let mut before = tracker.clone();
+    before.sought(P, 4).unwrap();
+    assert_eq!(before.dirty().count(), 0);
+    tracker.sought(P, 7).unwrap();
+    assert_eq!(tracker.dirty().map(|due| due.offset).collect::<Vec<_>>(), [7]);
 }
 
 #[test]
