@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairpoll_judge::event::Origin;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
@@ -90,21 +91,12 @@ impl Producer {
         let slots = slots(&loads);
         let next = vec![0; slots.len()];
         let acks = Arc::new(Acks::new(slots, sink));
-        let compression = ("compression.codec", compression.name());
-        // What queues behind a slow disk is late and no failure; how long is too long, `wait_on` says.
-        let bulk = producer(
-            endpoint,
-            &acks,
-            &[
-                compression,
-                ("linger.ms", "50"),
-                ("batch.size", batches.bytes()),
-                ("batch.num.messages", "4000"),
-                ("delivery.timeout.ms", "300000"),
-            ],
-        )?;
-        // Records leave nearly one by one: a linger is part of the wait that is measured.
-        let live = producer(endpoint, &acks, &[compression, ("linger.ms", "0.5")])?;
+        let connect = |config: ClientConfig| {
+            let context = SharedAcks(Arc::clone(&acks));
+            config.create_with_context(context).map_err(|error| LoadError::Client(error.to_string()))
+        };
+        let bulk = connect(for_a_backlog(endpoint, batches, compression))?;
+        let live = connect(for_live_records(endpoint, compression))?;
         Ok(Self { loads, acks, bulk, live: Some(live), next })
     }
 
@@ -198,20 +190,26 @@ impl Producer {
     }
 }
 
-fn producer(
-    endpoint: &Endpoint,
-    acks: &Arc<Acks>,
-    own: &[(&str, &str)],
-) -> Result<ThreadedProducer<Shared>, LoadError> {
-    let mut config = endpoint.client();
-    config.set("enable.idempotence", "true").set("queue.buffering.max.messages", "1000000");
-    config.set("queue.buffering.max.kbytes", "262144").set("delivery.timeout.ms", "30000");
-    for (name, value) in own {
-        config.set(*name, *value);
-    }
+/// Throughput first. What queues behind a slow disk is late and no failure; how long is too long, `wait_on` says.
+fn for_a_backlog(endpoint: &Endpoint, batches: Batches, compression: Compression) -> ClientConfig {
+    let mut config = for_all_records(endpoint, compression);
+    config.set("linger.ms", "50").set("batch.size", batches.bytes()).set("batch.num.messages", "4000");
+    config.set("delivery.timeout.ms", "300000");
     config
-        .create_with_context(SharedAcks(Arc::clone(acks)))
-        .map_err(|error| LoadError::Client(error.to_string()))
+}
+
+/// Records leave nearly one by one: a linger is part of the wait that is measured.
+fn for_live_records(endpoint: &Endpoint, compression: Compression) -> ClientConfig {
+    let mut config = for_all_records(endpoint, compression);
+    config.set("linger.ms", "0.5").set("delivery.timeout.ms", "30000");
+    config
+}
+
+fn for_all_records(endpoint: &Endpoint, compression: Compression) -> ClientConfig {
+    let mut config = endpoint.client();
+    config.set("enable.idempotence", "true").set("compression.codec", compression.name());
+    config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", "262144");
+    config
 }
 
 /// Hands one record over; waits while the client's queue is full.
@@ -279,4 +277,34 @@ pub(super) fn flush(producer: &ThreadedProducer<Shared>, acks: &Acks) -> Result<
         return Err(LoadError::Produce { topic, reason });
     }
     flushed.map_err(|error| LoadError::Produce { topic: "(all)".to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_record_of_a_run_is_compressed_as_the_scenario_says() {
+        use Compression::{Gzip, Lz4, None, Snappy, Zstd};
+
+        let endpoint = Endpoint {
+            bootstrap_servers: "127.0.0.1:9".to_owned(),
+            properties: BTreeMap::new(),
+            imposed: BTreeMap::new(),
+        };
+        for codec in [None, Gzip, Snappy, Lz4, Zstd] {
+            for config in [
+                for_a_backlog(&endpoint, Batches::Usual, codec),
+                for_a_backlog(&endpoint, Batches::Large, codec),
+                for_live_records(&endpoint, codec),
+            ] {
+                assert_eq!(config.get("compression.codec"), Some(codec.name()));
+                // What librdkafka makes of all of them together.
+                let native = config.create_native_config().expect("librdkafka takes them");
+                assert_eq!(native.get("compression.codec").expect("known"), codec.name());
+            }
+        }
+    }
 }
