@@ -28,6 +28,7 @@ use self::admin::Admin;
 use self::container::Container;
 pub use self::container::{Containers, reap};
 use self::embedded::Embedded;
+pub(crate) use self::embedded::imposes as embedded_imposes;
 use self::external::External;
 pub use self::fault::BrokerFault;
 pub use self::fit::FitError;

@@ -14,6 +14,7 @@ mod config;
 mod conform;
 mod init;
 mod logging;
+mod meta;
 mod offsets;
 mod report;
 mod run;
@@ -64,6 +65,8 @@ enum Command {
     Offsets(offsets::OffsetsArguments),
     /// Run random schedules of faults and see that no record is lost.
     Soak(soak::SoakArguments),
+    /// Simulate scenarios twice in virtual time and see that both times are the same, byte for byte.
+    Meta(meta::MetaArguments),
     /// Run scenarios on several brokers and see that they come to the same end.
     Conform(conform::ConformArguments),
     /// Be the measured consumer: one JSON document on stdin, NDJSON on stdout.
@@ -95,6 +98,7 @@ impl Arguments {
             Command::Config(arguments) => config::config(arguments),
             Command::Offsets(arguments) => offsets::offsets(arguments),
             Command::Soak(arguments) => soak::soak(arguments),
+            Command::Meta(arguments) => meta::meta(arguments),
             Command::Conform(arguments) => conform::conform(arguments),
             Command::Worker => crate::worker::main(),
             Command::Broker => crate::broker::mock::serve(),

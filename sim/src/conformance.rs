@@ -19,7 +19,9 @@ use fairpoll_judge::summary::Verdict;
 use thiserror::Error;
 
 use crate::exit_code::ExitCode;
-use crate::run::{BrokerChoice, InconclusivePolicy, RunError, RunRequest, run_all, suits};
+use crate::run::{
+    Backend, BrokerChoice, InconclusivePolicy, ModelChoice, RunError, RunRequest, run_all, suits,
+};
 use crate::scenario::Loaded;
 
 /// A broker to replay the scenarios on.
@@ -34,6 +36,8 @@ pub enum ArmChoice {
     },
     /// A cluster of the user's.
     External,
+    /// A model of a broker in virtual time.
+    Virtual(ModelChoice),
 }
 
 impl fmt::Display for ArmChoice {
@@ -43,6 +47,8 @@ impl fmt::Display for ArmChoice {
             Self::Container { nodes: 1 } => formatter.write_str("container"),
             Self::Container { nodes } => write!(formatter, "container:{nodes}"),
             Self::External => formatter.write_str("external"),
+            Self::Virtual(ModelChoice::Kafka) => formatter.write_str("virtual"),
+            Self::Virtual(model) => write!(formatter, "virtual:{}", model.name()),
         }
     }
 }
@@ -56,11 +62,17 @@ impl FromStr for ArmChoice {
             None if text == "embedded" => Ok(Self::Embedded),
             None if text == "container" => Ok(Self::Container { nodes: 1 }),
             None if text == "external" => Ok(Self::External),
+            None if text == "virtual" => Ok(Self::Virtual(ModelChoice::Kafka)),
+            Some(("virtual", "embedded")) => Ok(Self::Virtual(ModelChoice::Embedded)),
             Some(("container", nodes)) => match nodes.parse() {
                 Ok(nodes @ 1..=NODES_MOST) => Ok(Self::Container { nodes }),
                 _ => Err(format!("`container:N` has 1 to {NODES_MOST} nodes")),
             },
-            _ => Err("an arm is `embedded`, `container`, `container:N` (N nodes) or `external`".to_owned()),
+            _ => Err(
+                "an arm is `embedded`, `container`, `container:N` (N nodes), `external`, or `virtual` or \
+                      `virtual:embedded` (a model of Kafka, or of the embedded broker)"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -186,21 +198,21 @@ pub fn run(
         for choice in &request.arms {
             let name =
                 if request.rounds > 1 { format!("{choice}, round {round}") } else { choice.to_string() };
-            let broker = request.broker(choice)?;
+            let backend = request.backend(choice)?;
             let mut scenarios = Vec::new();
             for loaded in &request.scenarios {
                 let mut loaded = loaded.clone();
                 if let ArmChoice::Container { nodes } = choice {
                     loaded.scenario.broker.nodes = loaded.scenario.broker.nodes.max(*nodes);
                 }
-                match suits(&loaded.scenario, broker.kind()) {
+                match suits(&loaded.scenario, backend.kind()) {
                     Ok(()) => scenarios.push(loaded),
                     Err(why) => tell(Progress::Unfit { arm: &name, why: &why.to_string() }),
                 }
             }
             tell(Progress::Begins { arm: &name, scenarios: scenarios.len() });
             let began = Instant::now();
-            let Some(arms) = run_arm(request, &name, broker, scenarios, tell)? else { return Ok(None) };
+            let Some(arms) = run_arm(request, &name, backend, scenarios, tell)? else { return Ok(None) };
             for arm in arms {
                 found.entry(arm.summary.scenario.clone()).or_default().push(arm);
             }
@@ -232,15 +244,16 @@ pub fn exit_code(comparisons: &[Comparison]) -> ExitCode {
 }
 
 impl ConformanceRequest {
-    fn broker(&self, choice: &ArmChoice) -> Result<BrokerChoice, ConformanceError> {
-        Ok(match choice {
+    fn backend(&self, choice: &ArmChoice) -> Result<Backend, ConformanceError> {
+        Ok(Backend::Broker(match choice {
+            ArmChoice::Virtual(model) => return Ok(Backend::Virtual(*model)),
             ArmChoice::Embedded => BrokerChoice::Embedded,
             ArmChoice::Container { .. } => BrokerChoice::Container { image: self.image.clone(), keep: false },
             ArmChoice::External => {
                 let servers = self.bootstrap_servers.clone().ok_or(ConformanceError::NoBootstrap)?;
                 BrokerChoice::External { bootstrap_servers: servers }
             }
-        })
+        }))
     }
 }
 
@@ -248,7 +261,7 @@ impl ConformanceRequest {
 fn run_arm(
     request: &ConformanceRequest,
     name: &str,
-    broker: BrokerChoice,
+    backend: Backend,
     mut scenarios: Vec<Loaded>,
     tell: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Vec<Arm>>, ConformanceError> {
@@ -265,7 +278,7 @@ fn run_arm(
         let exit = run_all(&RunRequest {
             scenarios: scenarios.clone(),
             runs: 1,
-            broker: broker.clone(),
+            backend: backend.clone(),
             properties: BTreeMap::new(),
             seed: None,
             sampled: true,

@@ -83,7 +83,7 @@ pub enum LoadError {
 }
 
 /// The id of a partition's first record; the others follow one by one.
-fn first_id(topic: u16, partition: u32) -> u64 {
+pub(crate) fn first_id(topic: u16, partition: u32) -> u64 {
     (u64::from(topic) + 1) << 48 | u64::from(partition) << 32
 }
 
@@ -100,8 +100,13 @@ fn slots_of(loads: &[TopicLoad], topic: &str, partitions: std::ops::Range<u32>) 
     Vec::new()
 }
 
+/// Time between two live records of each of so many partitions, ns; 0: there are none.
+pub(crate) fn interval_ns(rate_per_s: f64, partitions: u32) -> u64 {
+    if rate_per_s > 0.0 { (f64::from(partitions) / rate_per_s * 1e9) as u64 } else { 0 }
+}
+
 /// Records of a topic that go to a partition, dealt round robin.
-fn share(records: u64, partitions: u32, partition: u32) -> u64 {
+pub(crate) fn share(records: u64, partitions: u32, partition: u32) -> u64 {
     let (each, rest) = (records / u64::from(partitions), records % u64::from(partitions));
     each + u64::from(u64::from(partition) < rest)
 }

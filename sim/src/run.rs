@@ -20,11 +20,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::broker::Containers;
+use crate::event_log::Clock;
 use crate::exit_code::ExitCode;
 use crate::scenario::{Loaded, Scenario, faults};
+use crate::virtual_time::{self, Model};
 use broker_stage::BrokerStage;
 use console::{Console, Verbosity};
-use scenario_run::{OpenStage, ScenarioEnd};
+use scenario_run::{OpenStage, Perform, ScenarioEnd};
 
 mod broker_stage;
 mod console;
@@ -47,10 +49,15 @@ mod spec;
 mod stage;
 mod tally;
 mod utc;
+mod virtual_run;
 mod worker_process;
 
 pub use output::OutputError;
 pub(crate) use output::OutputFolder;
+pub(crate) use virtual_run::trace;
+
+/// The kind of broker that virtual time calls itself.
+const VIRTUAL: &str = "virtual";
 
 /// Which broker a scenario is replayed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +78,45 @@ pub enum BrokerChoice {
     },
 }
 
+/// On what a scenario is replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// A broker, with workers that consume from it.
+    Broker(BrokerChoice),
+    /// A model of both, in virtual time.
+    Virtual(ModelChoice),
+}
+
+/// What virtual time is a model of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// [`Model::kafka`].
+    #[default]
+    Kafka,
+    /// [`Model::embedded`], and what the harness sets for every mode alike on that broker.
+    Embedded,
+}
+
+impl ModelChoice {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Embedded => "embedded",
+        }
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn model(self) -> Model {
+        match self {
+            Self::Kafka => Model::kafka(),
+            Self::Embedded => Model::embedded(),
+        }
+    }
+}
+
 impl BrokerChoice {
     /// Its name in logs and reports.
     #[must_use]
@@ -79,6 +125,25 @@ impl BrokerChoice {
             Self::Embedded => "embedded",
             Self::Container { .. } => "container",
             Self::External { .. } => "external",
+        }
+    }
+}
+
+impl Backend {
+    /// Its name in logs and reports.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Broker(choice) => choice.kind(),
+            Self::Virtual(_) => VIRTUAL,
+        }
+    }
+
+    /// By what its events are stamped.
+    fn clock(&self) -> Clock {
+        match self {
+            Self::Broker(_) => Clock::Monotonic,
+            Self::Virtual(_) => Clock::Virtual,
         }
     }
 }
@@ -102,8 +167,8 @@ pub struct RunRequest {
     pub scenarios: Vec<Loaded>,
     /// Runs of each mode, at least 1.
     pub runs: u32,
-    /// The broker.
-    pub broker: BrokerChoice,
+    /// On what.
+    pub backend: Backend,
     /// librdkafka properties for every client.
     pub properties: BTreeMap<String, String>,
     /// Overrides the scenarios' own.
@@ -199,13 +264,21 @@ struct IndexEntry {
     path: String,
 }
 
-/// Whether a kind of broker (`embedded`, `container`, `external`) can do what a scenario asks for and
+/// Whether a kind of broker (`embedded`, `container`, `external`, `virtual`) can do what a scenario asks for and
 /// hold what it puts there.
 ///
 /// # Errors
 /// [`RunError::DoesNotFit`] with the numbers and the way out.
 pub fn suits(scenario: &Scenario, broker: &str) -> Result<(), RunError> {
     let does_not = |what| Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
+    if broker == VIRTUAL {
+        return match virtual_time::lacks(scenario) {
+            Some(what) => does_not(format!(
+                "virtual time has no model of {what}; run with --broker embedded or --broker container"
+            )),
+            None => Ok(()),
+        };
+    }
     if let Some(what) = faults::unsupported(scenario, broker) {
         return does_not(what);
     }
@@ -223,15 +296,20 @@ pub fn suits(scenario: &Scenario, broker: &str) -> Result<(), RunError> {
 pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
     // All of them, before the first runs.
     for Loaded { scenario, .. } in &request.scenarios {
-        suits(scenario, request.broker.kind())?;
+        suits(scenario, request.backend.kind())?;
     }
-    let mut containers = match &request.broker {
+    let choice = match &request.backend {
+        Backend::Broker(choice) => choice,
+        Backend::Virtual(model) => {
+            return run_each(request, &mut |act| virtual_run::perform(act, *model, &request.properties));
+        }
+    };
+    let mut containers = match choice {
         BrokerChoice::Container { image, keep } => Containers::new(image.clone(), *keep),
         BrokerChoice::Embedded | BrokerChoice::External { .. } => Containers::new(None, false),
     };
     let result = run_with(request, &mut |part, sink| {
-        let (stage, facts) =
-            BrokerStage::open(&request.broker, &mut containers, &request.properties, part, sink)?;
+        let (stage, facts) = BrokerStage::open(choice, &mut containers, &request.properties, part, sink)?;
         Ok((Box::new(stage), facts))
     });
     if let Some(farewell) = containers.farewell() {
@@ -242,6 +320,10 @@ pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
 }
 
 fn run_with(request: &RunRequest, open_stage: &mut OpenStage<'_>) -> Result<ExitCode, RunError> {
+    run_each(request, &mut |act| scenario_run::on_a_stage(act, open_stage))
+}
+
+fn run_each(request: &RunRequest, perform: &mut Perform<'_>) -> Result<ExitCode, RunError> {
     let verbosity = if request.quiet { Verbosity::Quiet } else { Verbosity::Full };
     let console = Console::new(verbosity, request.json);
     let mut names = BTreeSet::new();
@@ -267,7 +349,7 @@ fn run_with(request: &RunRequest, open_stage: &mut OpenStage<'_>) -> Result<Exit
         let name = loaded.scenario.name.clone();
         let own = if single.is_some() { folder.clone() } else { folder.subfolder(&name)? };
         console.note(&format!("{name}: {}", loaded.scenario.purpose.trim()));
-        let ScenarioEnd { exit, verdict } = scenario_run::run(request, loaded, &own, console, open_stage)?;
+        let ScenarioEnd { exit, verdict } = scenario_run::run(request, loaded, &own, console, perform)?;
         if exit.weight() > worst.weight() {
             worst = exit;
         }

@@ -29,7 +29,7 @@ use self::ranges::Contents;
 
 /// Why a worker could not do its work.
 #[derive(Debug, thiserror::Error)]
-enum WorkerError {
+pub(crate) enum WorkerError {
     #[error("cannot read the specification from standard input: {0}")]
     Spec(String),
     #[error("the specification is for protocol version {found}; this worker speaks {PROTOCOL_VERSION}")]
@@ -93,7 +93,8 @@ fn read_spec() -> Result<(WorkerSpec, Arc<Notify>), WorkerError> {
     Ok((spec, stop))
 }
 
-fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
+/// What the engine is told by a specification.
+pub(crate) fn config(spec: &WorkerSpec) -> Result<Config, WorkerError> {
     let mut config = Config::new(
         spec.bootstrap_servers.clone(),
         spec.group_id.clone(),

@@ -38,10 +38,11 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn brokers_that_are_not_built_say_which_are() {
-    let message = refused(&["run", "mine.yaml", "--broker", "virtual"]);
-    let expected = "error: --broker virtual is not built yet; `embedded`, `container` and `external` exist\n";
-    assert_eq!(message, expected);
+fn a_model_is_of_virtual_time_alone() {
+    let message = refused(&["run", "mine.yaml", "--model", "embedded"]);
+    assert_eq!(message, "error: --model is for --broker virtual; add that, or leave it out\n");
+    let message = refused(&["run", "mine.yaml", "--broker", "virtual", "--keep"]);
+    assert_eq!(message, "error: --keep is for --broker container; add that, or leave it out\n");
 }
 
 #[test]

@@ -49,6 +49,12 @@ pub fn files(input: &ReportInput<'_>) -> Vec<(String, String)> {
     files
 }
 
+/// What a reader must know of where the figures come from.
+fn model_note(summary: &Summary) -> Option<&'static str> {
+    (summary.broker == "virtual")
+        .then_some("Times, memory and sockets are those of a model in virtual time; nothing was measured.")
+}
+
 /// A verdict in one word.
 fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {

@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Set for every mode alike; engine defaults are judged on real brokers.
 const IMPOSED: [(&str, &str); 1] = [("fetch.wait.max.ms", "10")];
 
+/// What is set there for every client that is measured.
+pub(crate) fn imposes() -> BTreeMap<String, String> {
+    IMPOSED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// Coordinates every group until a fault moves it.
 const FIRST_COORDINATOR: u32 = 1;
 
@@ -64,10 +69,7 @@ impl Embedded {
             endpoint: Endpoint {
                 bootstrap_servers: String::new(),
                 properties: BTreeMap::new(),
-                imposed: IMPOSED
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                    .collect(),
+                imposed: imposes(),
             },
             nodes,
             version: String::new(),

@@ -26,6 +26,7 @@ enum Kind {
     Embedded,
     Container,
     External,
+    Virtual,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Self::Embedded => "embedded",
             Self::Container => "container",
             Self::External => "external",
+            Self::Virtual => "virtual",
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::{load_all, tell_error, tell_note};
 use crate::exit_code::ExitCode;
-use crate::run::{BrokerChoice, InconclusivePolicy, RunRequest, run_all};
+use crate::run::{Backend, BrokerChoice, InconclusivePolicy, ModelChoice, RunRequest, run_all};
 use crate::scenario::Loaded;
 
 const EXAMPLES: &str = "\
@@ -49,6 +49,9 @@ pub(super) struct RunArguments {
     /// Leave the containers of `--broker container` running, and say how to reach and remove them.
     #[arg(long)]
     keep: bool,
+    /// Of which broker `--broker virtual` is a model.
+    #[arg(long, value_enum, value_name = "BROKER")]
+    model: Option<ModelKind>,
     /// A librdkafka property for every client; may be repeated.
     #[arg(long = "property", value_name = "K=V", value_parser = property)]
     properties: Vec<(String, String)>,
@@ -88,15 +91,30 @@ enum BrokerKind {
     Container,
     /// A cluster of yours.
     External,
-    /// A model in virtual time (not built yet).
+    /// None: a model of consumer and broker in virtual time, in no time; see docs/virtual-time.md.
     Virtual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ModelKind {
+    /// Apache Kafka beside the consumer (the default).
+    Kafka,
+    /// The embedded broker.
+    Embedded,
+}
+
+impl From<ModelKind> for ModelChoice {
+    fn from(kind: ModelKind) -> Self {
+        match kind {
+            ModelKind::Kafka => Self::Kafka,
+            ModelKind::Embedded => Self::Embedded,
+        }
+    }
 }
 
 /// Why the arguments cannot be meant so.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Misuse {
-    #[error("--broker {kind} is not built yet; `embedded`, `container` and `external` exist")]
-    NotBuilt { kind: &'static str },
     #[error("--broker external needs --bootstrap-servers HOST:PORT")]
     NoBootstrap,
     #[error(
@@ -105,6 +123,8 @@ enum Misuse {
     BootstrapWithoutExternal,
     #[error("--{option} is for --broker container; add that, or leave it out")]
     WithoutContainer { option: &'static str },
+    #[error("--model is for --broker virtual; add that, or leave it out")]
+    WithoutVirtual,
     #[error("--property {key} is given twice; keep one")]
     PropertyTwice { key: String },
     #[error("--property {key} is set by the harness, anew for each run{remedy}")]
@@ -112,7 +132,7 @@ enum Misuse {
 }
 
 pub(super) fn run(arguments: &RunArguments) -> ExitCode {
-    let (broker, properties) = match arguments.broker().and_then(|b| Ok((b, arguments.properties()?))) {
+    let (backend, properties) = match arguments.backend().and_then(|b| Ok((b, arguments.properties()?))) {
         Ok(settings) => settings,
         Err(misuse) => {
             tell_error(misuse);
@@ -126,7 +146,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     if let Err(code) = arguments.keep_modes(&mut scenarios) {
         return code;
     }
-    if matches!(broker, BrokerChoice::External { .. }) && !arguments.quiet {
+    if matches!(backend, Backend::Broker(BrokerChoice::External { .. })) && !arguments.quiet {
         for scenario in scenarios.iter().map(|loaded| &loaded.scenario).filter(|s| s.broker.nodes > 1) {
             tell_note(format!(
                 "{}: it asks for {} nodes; a cluster of yours is taken as it is",
@@ -137,7 +157,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     let request = RunRequest {
         scenarios,
         runs: arguments.runs,
-        broker,
+        backend,
         properties,
         seed: arguments.seed,
         sampled: !arguments.unsampled,
@@ -154,6 +174,19 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
 }
 
 impl RunArguments {
+    fn backend(&self) -> Result<Backend, Misuse> {
+        if self.broker != BrokerKind::Virtual && self.model.is_some() {
+            return Err(Misuse::WithoutVirtual);
+        }
+        if self.broker == BrokerKind::Virtual && self.bootstrap_servers.is_none() {
+            // What containers are asked for is refused below.
+            if self.image.is_none() && !self.keep {
+                return Ok(Backend::Virtual(self.model.map(Into::into).unwrap_or_default()));
+            }
+        }
+        self.broker().map(Backend::Broker)
+    }
+
     fn broker(&self) -> Result<BrokerChoice, Misuse> {
         if self.broker != BrokerKind::Container {
             if self.image.is_some() {
@@ -164,13 +197,14 @@ impl RunArguments {
             }
         }
         match (self.broker, &self.bootstrap_servers) {
-            (BrokerKind::Virtual, _) => Err(Misuse::NotBuilt { kind: "virtual" }),
             (BrokerKind::External, Some(servers)) if !servers.trim().is_empty() => {
                 Ok(BrokerChoice::External { bootstrap_servers: servers.clone() })
             }
             (BrokerKind::External, _) => Err(Misuse::NoBootstrap),
-            (BrokerKind::Embedded | BrokerKind::Container, Some(_)) => Err(Misuse::BootstrapWithoutExternal),
-            (BrokerKind::Embedded, None) => Ok(BrokerChoice::Embedded),
+            (BrokerKind::Embedded | BrokerKind::Container | BrokerKind::Virtual, Some(_)) => {
+                Err(Misuse::BootstrapWithoutExternal)
+            }
+            (BrokerKind::Embedded | BrokerKind::Virtual, None) => Ok(BrokerChoice::Embedded),
             (BrokerKind::Container, None) => Ok(BrokerChoice::Container {
                 image: self.image.clone().or_else(image_of_environment),
                 keep: self.keep,

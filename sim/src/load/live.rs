@@ -15,7 +15,7 @@ use rdkafka::producer::{Producer as _, ThreadedProducer};
 
 use super::acks::{Acks, Sent};
 use super::producer::{Shared, flush, send};
-use super::{LoadError, TopicLoad, Totals, slots_of};
+use super::{LoadError, TopicLoad, Totals, interval_ns, slots_of};
 use crate::event_log::monotonic_ns;
 
 /// How long the thread sleeps where nothing is ever due; it hears orders meanwhile.
@@ -159,13 +159,7 @@ fn intervals(loads: &[TopicLoad]) -> Vec<u64> {
     let of_topic = |load: &TopicLoad| {
         // A topic's rate is that of the partitions that it begins with.
         let sharing = if load.open > 0 { load.open } else { load.partitions };
-        let seconds = f64::from(sharing) / load.rate_per_s;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, and saturates"
-        )]
-        let interval = if load.rate_per_s > 0.0 { (seconds * 1e9) as u64 } else { 0 };
+        let interval = interval_ns(load.rate_per_s, sharing);
         std::iter::repeat_n(interval, load.partitions as usize)
     };
     loads.iter().flat_map(of_topic).collect()

@@ -9,7 +9,7 @@ use fairpoll_judge::manifest::BrokerFacts;
 use fairpoll_judge::protocol::ProcessingCost;
 
 use super::stage::{Access, Stage, StageError, Target};
-use super::{BrokerChoice, InconclusivePolicy, RunRequest, run_with};
+use super::{Backend, BrokerChoice, InconclusivePolicy, RunRequest, run_with};
 use crate::event_log::{EventSink, monotonic_ns};
 use crate::exit_code::ExitCode;
 use crate::scenario::{
@@ -167,7 +167,7 @@ impl Play {
         let request = RunRequest {
             scenarios: vec![loaded],
             runs: 1,
-            broker: BrokerChoice::Embedded,
+            backend: Backend::Broker(BrokerChoice::Embedded),
             properties: BTreeMap::new(),
             seed: None,
             sampled: true,

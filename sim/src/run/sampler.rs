@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
 
-    use crate::event_log::EventLog;
+    use crate::event_log::{Clock, EventLog};
 
     fn own_sample(ports: &[u16]) -> (u64, u64, u32, Option<u32>) {
         let ports = ports.iter().copied().collect();
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn connections_of_a_short_life_are_seen() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let log = EventLog::create(&dir.path().join("log")).expect("writable");
+        let log = EventLog::create(&dir.path().join("log"), Clock::Monotonic).expect("writable");
         let broker = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = broker.local_addr().expect("bound");
         let pid = std::process::id().cast_signed();

@@ -12,18 +12,40 @@ use super::crew::our_worker;
 use super::life::Trouble;
 use super::mode_run::{self, ModeRun};
 use super::output::OutputFolder;
-use super::progress::Progress;
+use super::progress::{Progress, RunProgress};
 use super::spec::Part;
 use super::stage::{Stage, StageError};
 use super::tally::Tally;
 use super::{RunError, RunRequest, interrupt, manifest, results, secrets};
-use crate::event_log::{EventLog, monotonic_ns};
+use crate::event_log::{Clock, EventLog, EventSink};
 use crate::exit_code::ExitCode;
 use crate::scenario::{Loaded, Mode, ModeKind};
 
+/// One run of one mode, to be performed on whatever there is.
+pub(crate) struct Act<'a> {
+    /// Which.
+    pub(crate) part: &'a Part<'a>,
+    /// Everything random follows from it.
+    pub(crate) seed: u64,
+    /// Where its files go.
+    pub(crate) folder: &'a OutputFolder,
+    /// Receives its events.
+    pub(crate) sink: &'a EventSink,
+    /// Shows how far it is.
+    pub(crate) progress: &'a mut RunProgress,
+    /// Counts what it delivers.
+    pub(crate) tally: &'a mut Tally,
+    /// What the manifest says of the broker.
+    pub(crate) broker: &'a mut BrokerFacts,
+}
+
+/// Performs a run. What was measured stands in the log, whatever the answer; only [`Body::RunEnded`] is left
+/// to the caller.
+pub(crate) type Perform<'a> = dyn FnMut(Act<'_>) -> Result<(), Trouble> + 'a;
+
 /// Sets the stage for one run of one mode.
-pub(crate) type OpenStage<'a> = dyn FnMut(&Part<'_>, &crate::event_log::EventSink) -> Result<(Box<dyn Stage>, BrokerFacts), StageError>
-    + 'a;
+pub(crate) type OpenStage<'a> =
+    dyn FnMut(&Part<'_>, &EventSink) -> Result<(Box<dyn Stage>, BrokerFacts), StageError> + 'a;
 
 /// How one scenario ended.
 #[derive(Debug)]
@@ -41,16 +63,16 @@ pub(crate) fn run(
     loaded: &Loaded,
     folder: &OutputFolder,
     console: Console,
-    open_stage: &mut OpenStage<'_>,
+    perform: &mut Perform<'_>,
 ) -> Result<ScenarioEnd, RunError> {
     let scenario = &loaded.scenario;
     let seed = request.seed.unwrap_or(scenario.seed);
-    let mut header = loaded.header(request.broker.kind(), request.runs);
+    let mut header = loaded.header(request.backend.kind(), request.runs);
     for mode in &mut header.modes {
         mode.label = secrets::mask_text(&mode.label);
     }
     let unknown = BrokerFacts {
-        kind: request.broker.kind().to_owned(),
+        kind: request.backend.kind().to_owned(),
         version: None,
         image: None,
         nodes: 0,
@@ -59,9 +81,9 @@ pub(crate) fn run(
     };
     let mut manifest = manifest::gather(loaded, seed, &request.command, unknown);
     folder.write_json("manifest.json", &manifest)?;
-    let log = create_log(folder)?;
+    let log = create_log(folder, request.backend.clock())?;
     log.append(Event {
-        t_ns: monotonic_ns(),
+        t_ns: log.now_ns(),
         mode: None,
         run: None,
         body: Body::Header(Box::new(header.clone())),
@@ -82,21 +104,14 @@ pub(crate) fn run(
         let sink = log.sink(&mode.name, run);
         let mut run_progress = progress.begin(&mode.name, run, request.runs);
         let mut tally = Tally::default();
-        run_progress.phase("starting the broker");
-        let result = open_stage(&part, &sink).map_err(Trouble::from).and_then(|(mut stage, facts)| {
-            manifest.broker = manifest::masked(facts);
-            worker_command(mode).and_then(|command| {
-                let log = log_path(folder, &part)?;
-                ModeRun {
-                    part: &part,
-                    command: &command,
-                    log: &log,
-                    stage: &mut *stage,
-                    sink: &sink,
-                    progress: &mut run_progress,
-                }
-                .perform(&mut tally)
-            })
+        let result = perform(Act {
+            part: &part,
+            seed,
+            folder,
+            sink: &sink,
+            progress: &mut run_progress,
+            tally: &mut tally,
+            broker: &mut manifest.broker,
         });
         // Ctrl-C reaches the broker's children too: what failed then failed because of it.
         let result = if interrupt::requested() { Err(Trouble::Interrupted) } else { result };
@@ -145,6 +160,17 @@ pub(crate) fn run(
     Ok(ScenarioEnd { exit, verdict: judged.ok().map(|summary| summary.verdict) })
 }
 
+/// Performs a run on a broker: sets the stage, and starts workers on it.
+pub(crate) fn on_a_stage(act: Act<'_>, open_stage: &mut OpenStage<'_>) -> Result<(), Trouble> {
+    let Act { part, folder, sink, progress, tally, broker, .. } = act;
+    progress.phase("starting the broker");
+    let (mut stage, facts) = open_stage(part, sink)?;
+    *broker = manifest::masked(facts);
+    let command = worker_command(part.mode)?;
+    let log = log_path(folder, part)?;
+    ModeRun { part, command: &command, log: &log, stage: &mut *stage, sink, progress }.perform(tally)
+}
+
 fn conclude(
     log: &EventLog,
     folder: &OutputFolder,
@@ -156,9 +182,9 @@ fn conclude(
     results::publish(&events, Some(manifest), folder, console)
 }
 
-fn create_log(folder: &OutputFolder) -> Result<EventLog, RunError> {
+fn create_log(folder: &OutputFolder, clock: Clock) -> Result<EventLog, RunError> {
     let path = folder.path().join("events.jsonl");
-    EventLog::create(&path).map_err(|source| super::output::OutputError::Open { path, source }.into())
+    EventLog::create(&path, clock).map_err(|source| super::output::OutputError::Open { path, source }.into())
 }
 
 fn log_path(folder: &OutputFolder, part: &Part<'_>) -> Result<std::path::PathBuf, Trouble> {

@@ -9,7 +9,7 @@ use super::plots::plots;
 use super::rows::{Comparison, comparison, comparison_of_topic, one_run_note, sample_counts};
 use super::terminal::{after_faults, audit_counts};
 use super::value::{show_option, sides};
-use super::{ReportInput, gate_mark, gate_word, sentence, verdict_word};
+use super::{ReportInput, gate_mark, gate_word, model_note, sentence, verdict_word};
 use crate::manifest::{MachineFacts, Manifest};
 use crate::summary::{GateResult, Summary};
 
@@ -27,6 +27,7 @@ pub fn html(input: &ReportInput<'_>) -> String {
             p.kicker { "Fairpoll report · " (summary.broker) " broker · " (summary.runs) @if summary.runs == 1 { " run" } @else { " runs" } " of each mode" }
             h1 { (summary.scenario) " " span class={ "verdict " (verdict) } { (verdict) } }
             p { (summary.purpose) }
+            @if let Some(note) = model_note(summary) { p.note { (note) } }
             @for reason in &summary.reasons { p.reason { (reason) } }
         }
         @for plot in first { (figure(plot.title, &plot.svg, &plot.caption)) }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::rows::{comparison, one_run_note, sample_counts};
 use super::terminal::audit_counts;
 use super::value::sides;
-use super::{ReportInput, gate_mark, gate_word, sentence, verdict_word};
+use super::{ReportInput, gate_mark, gate_word, model_note, sentence, verdict_word};
 
 /// The whole report but its pictures.
 #[must_use]
@@ -14,6 +14,9 @@ pub fn markdown(input: &ReportInput<'_>) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "# {}: {}\n", escape(&summary.scenario), verdict_word(summary.verdict));
     let _ = writeln!(out, "{}\n", escape(summary.purpose.trim()));
+    if let Some(note) = model_note(summary) {
+        let _ = writeln!(out, "{note}\n");
+    }
     for reason in &summary.reasons {
         let _ = writeln!(out, "- {}", escape(reason));
     }

@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, Tab
 
 use super::rows::{HEADLINE, comparison, one_run_note, sample_counts};
 use super::value::sides;
-use super::{ReportInput, gate_mark, verdict_word};
+use super::{ReportInput, gate_mark, model_note, verdict_word};
 use crate::summary::{Audit, GateResult, GateVerdict, Summary, Verdict};
 
 /// No line between rows: the table and the gates fit one screen.
@@ -34,6 +34,9 @@ pub fn terminal(input: &ReportInput<'_>, style: TerminalStyle) -> String {
     if summary.broker == "embedded" && comparison(summary).rows.iter().any(|row| !row.comparable) {
         let _ =
             writeln!(out, "* from the worker's start; the embedded broker joins faster than a real cluster");
+    }
+    if let Some(note) = model_note(summary) {
+        let _ = writeln!(out, "{note}");
     }
     let (runs, what) = (summary.runs, if summary.runs == 1 { "run" } else { "runs: medians" });
     let _ = writeln!(out, "✓ the better value · {} broker · {runs} {what}", summary.broker);

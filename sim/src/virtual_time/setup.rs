@@ -1,0 +1,171 @@
+//! From a mode of a scenario to what is simulated.
+//!
+//! The engine itself is asked what the mode comes to ([`fairpoll::Config::explain`]): topology, waits, groups, and
+//! what librdkafka is told.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use fairpoll::{Explanation, Setting, StartError};
+use fairpoll_core::Policy;
+use fairpoll_judge::protocol::WorkerSpec;
+use thiserror::Error;
+
+use super::{FetchSettings, Group, Setup, TopicSetup};
+use crate::scenario::{Compression, Mode, ModeKind, Scenario, TopicPlan};
+use crate::worker;
+
+/// What a record takes on the wire besides key and value: lengths, offset and time relative to its batch's.
+const RECORD_BYTES: u64 = 10;
+
+/// What the zeros of a value leave of themselves once they are compressed.
+const ZEROS_BYTES: u64 = 6;
+
+/// librdkafka's own defaults.
+const QUEUED_RECORDS: u64 = 100_000;
+const QUEUED_KBYTES: u64 = 65_536;
+const PIECE_BYTES: u64 = 1 << 20;
+const ANSWER_BYTES: u64 = 50 << 20;
+const WAIT_MS: u64 = 500;
+const BACKOFF_MS: u64 = 1_000;
+
+/// Why a mode cannot be simulated.
+#[derive(Debug, Error)]
+pub enum Unmodelled {
+    /// The scenario asks for something that there is no model of.
+    #[error("virtual time has no model of {what}; run with --broker {remedy}")]
+    Lacks {
+        /// Of what.
+        what: String,
+        /// Brokers that can.
+        remedy: &'static str,
+    },
+    /// The engine would not start either.
+    #[error(transparent)]
+    Refused(#[from] StartError),
+    /// It is not a number.
+    #[error("the property {name} is {value:?}, and should be a number")]
+    NoNumber {
+        /// The property.
+        name: String,
+        /// What it says.
+        value: String,
+    },
+    /// The specification is not usable.
+    #[error("{0}")]
+    Specification(String),
+}
+
+/// What of a scenario there is no model of, if anything.
+#[must_use]
+pub fn lacks(scenario: &Scenario) -> Option<String> {
+    if let Some(fault) = scenario.faults.first() {
+        return Some(format!("the fault {}", fault.kind.name()));
+    }
+    if scenario.consumer.instances > 1 {
+        return Some("several instances of a consumer".to_owned());
+    }
+    scenario.modes.iter().find_map(mode_lacks)
+}
+
+fn mode_lacks(mode: &Mode) -> Option<String> {
+    if matches!(mode.kind, ModeKind::Command(_)) {
+        return Some(format!("the command of mode {}", mode.name));
+    }
+    mode.sharing.quota.map(|_| format!("quotas that follow lag (mode {})", mode.name))
+}
+
+impl Setup {
+    /// What a worker with this specification would be.
+    ///
+    /// # Errors
+    /// If there is no model of it, or the engine would not start so.
+    pub fn of(scenario: &Scenario, mode: &Mode, spec: &WorkerSpec, seed: u64) -> Result<Self, Unmodelled> {
+        if let Some(what) = lacks(scenario).or_else(|| mode_lacks(mode)) {
+            return Err(Unmodelled::Lacks { what, remedy: "embedded or container" });
+        }
+        // What this machine has must not decide over the course.
+        let config = worker::config(spec).map_err(|error| Unmodelled::Specification(error.to_string()))?;
+        let explanation = config.degrade(false).explain(Some(scenario.broker.nodes))?;
+        let ms = |name| Ok::<_, Unmodelled>(Duration::from_millis(number(&explanation.settings, name, 0)?));
+        let guard = u32::try_from(number(&explanation.settings, "starvation_guard", 1)?).unwrap_or(u32::MAX);
+        Ok(Self {
+            mode: explanation.resolution.actual,
+            topics: scenario.topics_expanded().iter().map(|plan| topic(scenario, mode, plan)).collect(),
+            quota: NonZeroU32::new(spec.max_poll_records).unwrap_or(NonZeroU32::MIN),
+            policy: Policy::PriorityWithGuard {
+                guard_polls: NonZeroU32::new(guard).unwrap_or(NonZeroU32::MIN),
+            },
+            max_records: spec.max_records,
+            poll_timeout: Duration::from_millis(spec.poll_timeout_ms),
+            complete_wait: spec.complete_wait_ms.map(Duration::from_millis),
+            first_fetch_wait: ms("first_fetch_wait_ms")?,
+            refill_wait: ms("refill_wait_ms")?,
+            join_wait: ms("join_wait_ms")?,
+            commit_every_polls: spec.commit_every_polls,
+            work_poll: Duration::from_secs_f64(spec.processing.per_poll_ms / 1e3),
+            work_record: Duration::from_secs_f64(spec.processing.per_record_us / 1e6),
+            fetch: fetch_settings(&explanation)?,
+            group: group(&explanation),
+            nodes: scenario.broker.nodes,
+            live_for: Duration::from_secs_f64(scenario.stop.live_for_s),
+            deadline: Duration::from_secs_f64(scenario.stop.deadline_s),
+            seed,
+        })
+    }
+}
+
+fn topic(scenario: &Scenario, mode: &Mode, plan: &TopicPlan) -> TopicSetup {
+    let earlier = scenario.earlier_life.map_or(0, |life| life.records);
+    let value = u64::from(plan.value_bytes);
+    let on_the_wire = match scenario.producer.compression {
+        Compression::None => value,
+        _ => 8 + u64::from(scenario.producer.random_bytes(plan.value_bytes)) + ZEROS_BYTES,
+    };
+    TopicSetup {
+        partitions: plan.partitions,
+        earlier,
+        backlog: plan.backlog,
+        rate_per_s: plan.rate_per_s,
+        record_bytes: RECORD_BYTES + on_the_wire.min(value + RECORD_BYTES),
+        unpacked_bytes: value,
+        weight: plan.weight,
+        priority: if mode.sharing.ignores_priorities { 0 } else { plan.priority },
+    }
+}
+
+fn group(explanation: &Explanation) -> Group {
+    let handles = &explanation.handles;
+    let groups: BTreeSet<&str> = handles.iter().map(|handle| handle.group_id.as_str()).collect();
+    if handles.iter().any(|handle| handle.protocol.starts_with("KIP-848")) {
+        Group::Kip848
+    } else if groups.len() < handles.len() {
+        Group::SharedClassic
+    } else {
+        Group::Classic
+    }
+}
+
+fn fetch_settings(explanation: &Explanation) -> Result<FetchSettings, Unmodelled> {
+    let told = explanation.handles.first().map_or(&[][..], |handle| &handle.properties);
+    let queued_bytes = number(told, "queued.max.messages.kbytes", QUEUED_KBYTES)? * 1024;
+    Ok(FetchSettings {
+        queued_records: number(told, "queued.min.messages", QUEUED_RECORDS)?,
+        queued_bytes,
+        piece_bytes: number(told, "max.partition.fetch.bytes", PIECE_BYTES)?,
+        // librdkafka lowers its default to the size of a queue.
+        answer_bytes: number(told, "fetch.max.bytes", ANSWER_BYTES.min(queued_bytes))?,
+        wait_ns: number(told, "fetch.wait.max.ms", WAIT_MS)? * 1_000_000,
+        backoff_ns: number(told, "fetch.queue.backoff.ms", BACKOFF_MS)? * 1_000_000,
+    })
+}
+
+/// The setting of this name, or what holds without it.
+fn number(settings: &[Setting], name: &str, otherwise: u64) -> Result<u64, Unmodelled> {
+    let Some(setting) = settings.iter().find(|setting| setting.name == name) else { return Ok(otherwise) };
+    setting
+        .value
+        .parse()
+        .map_err(|_| Unmodelled::NoNumber { name: name.to_owned(), value: setting.value.clone() })
+}
