@@ -63,6 +63,7 @@ impl FromStr for ArmChoice {
             None if text == "container" => Ok(Self::Container { nodes: 1 }),
             None if text == "external" => Ok(Self::External),
             None if text == "virtual" => Ok(Self::Virtual(ModelChoice::Kafka)),
+            Some(("virtual", "kafka")) => Ok(Self::Virtual(ModelChoice::Kafka)),
             Some(("virtual", "embedded")) => Ok(Self::Virtual(ModelChoice::Embedded)),
             Some(("container", nodes)) => match nodes.parse() {
                 Ok(nodes @ 1..=NODES_MOST) => Ok(Self::Container { nodes }),
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn arms_are_written_as_they_are_read() {
-        for text in ["embedded", "container", "container:3", "external"] {
+        for text in ["embedded", "container", "container:3", "external", "virtual", "virtual:embedded"] {
             assert_eq!(text.parse::<ArmChoice>().map(|arm| arm.to_string()), Ok(text.to_owned()));
         }
         for text in ["container:0", "container:10", "container:x", "mock", "embedded:2", ""] {

@@ -272,12 +272,7 @@ struct IndexEntry {
 pub fn suits(scenario: &Scenario, broker: &str) -> Result<(), RunError> {
     let does_not = |what| Err(RunError::DoesNotFit { scenario: scenario.name.clone(), what });
     if broker == VIRTUAL {
-        return match virtual_time::lacks(scenario) {
-            Some(what) => does_not(format!(
-                "virtual time has no model of {what}; run with --broker embedded or --broker container"
-            )),
-            None => Ok(()),
-        };
+        return virtual_time::unfit(scenario).map_or(Ok(()), does_not);
     }
     if let Some(what) = faults::unsupported(scenario, broker) {
         return does_not(what);
@@ -301,6 +296,10 @@ pub fn run_all(request: &RunRequest) -> Result<ExitCode, RunError> {
     let choice = match &request.backend {
         Backend::Broker(choice) => choice,
         Backend::Virtual(model) => {
+            virtual_run::check(request, *model).map_err(|(scenario, unmodelled)| RunError::DoesNotFit {
+                scenario,
+                what: unmodelled.to_string(),
+            })?;
             return run_each(request, &mut |act| virtual_run::perform(act, *model, &request.properties));
         }
     };

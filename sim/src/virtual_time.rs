@@ -3,7 +3,8 @@
 //! The policies are not modelled: [`fairpoll_core`]'s own machines decide whose turn it is, which first fetches and
 //! which lanes that ran dry are waited for, and what may be committed. What is modelled is what they are told: when
 //! records reach a lane (`client`), what a broker holds and answers (`log`), and what all of it takes
-//! ([`Model`]). Records are ranges of offsets and never made, so a thousand million of them cost no memory.
+//! ([`Model`]). Records are ranges of offsets and never made, so a thousand million of them cost
+//! [`simulate`] no memory; a log has an event for every poll all the same.
 //!
 //! The same [`Setup`], [`Model`] and seed give the same course, on any machine.
 //!
@@ -37,16 +38,13 @@ pub use self::client::FetchSettings;
 pub use self::consumer::Run;
 pub use self::events::{Facts, events};
 pub use self::model::Model;
-pub use self::setup::{Unmodelled, lacks};
+pub use self::setup::{Unmodelled, unfit};
 
 /// A worker holds a line back for so long, and the harness knows of nothing earlier.
 const HEARD_NS: u64 = 50_000_000;
 
 /// The harness's producer puts no more into a batch.
 const BATCH_RECORDS_MAX: u64 = 4_000;
-
-/// How often a worker is looked at.
-const SAMPLE_NS: u64 = 50_000_000;
 
 /// What is simulated: one consumer in one mode, its topics, and the load on them.
 #[derive(Debug, Clone)]
@@ -261,7 +259,6 @@ struct Course<'a> {
     delivered: u64,
     load: Load,
     worked_ns: u64,
-    next_look_ns: u64,
     commits: u64,
 }
 
@@ -288,10 +285,21 @@ impl<'a> Course<'a> {
         let consumer = Consumer::new(manner, &lanes, setup.policy, counts);
         let counts = (handles, lanes.len(), nodes);
         let mut clients = Clients::new(counts, partitions, setup.fetch, *model, setup.seed);
+        let mut joined = 0;
         for handle in 0..handles {
             let at = joins_at(setup, model, handle as u64);
+            joined = joined.max(at);
             clients.agenda.enter(at, Happening::Assigned(handle));
             clients.agenda.enter(at + model.lookup_ns, Happening::Begins(handle));
+        }
+        clients.agenda.enter(0, Happening::Sampled);
+        let backlog_left = setup.topics.iter().map(|topic| topic.backlog).sum();
+        let mut load = Load::Waits;
+        if backlog_left == 0 {
+            // There is no first record to wait for.
+            clients.agenda.enter(joined, Happening::LoadBegins);
+            clients.agenda.enter(joined.saturating_add(nanos(setup.live_for)), Happening::LoadEnds);
+            load = Load::Ends;
         }
         Self {
             setup,
@@ -299,11 +307,10 @@ impl<'a> Course<'a> {
             owners: clients.partitions.iter().map(|partition| partition.handle).collect(),
             clients,
             consumer,
-            backlog_left: setup.topics.iter().map(|topic| topic.backlog).sum(),
+            backlog_left,
             delivered: 0,
-            load: Load::Waits,
+            load,
             worked_ns: 0,
-            next_look_ns: 0,
             commits: 0,
         }
     }
@@ -317,7 +324,8 @@ impl<'a> Course<'a> {
             let count: u64 = self.consumer.runs.iter().map(|run| run.count).sum();
             if count == 0 {
                 empty_polls += u64::from(self.load != Load::Ended);
-                now = found.max(began_ns + 1);
+                // Looking costs something, too, or a caller that does not wait would look for ever.
+                now = found.max(began_ns + self.model.poll_ns.max(1));
             } else {
                 polls += 1;
                 let takes = self.model.poll_ns + self.model.poll_record_ns * count;
@@ -331,11 +339,11 @@ impl<'a> Course<'a> {
                     processed_ns,
                     runs: &self.consumer.runs,
                 });
-                self.note(returned_ns, count, trace);
+                self.note(returned_ns, count);
                 now = processed_ns;
                 self.finish_with(now, polls, trace);
             }
-            self.look(now, trace);
+            self.look(trace);
             let is_over = self.load == Load::Ended && self.is_all_delivered();
             if is_over || now >= deadline {
                 let at_ns = if is_over { now + HEARD_NS } else { now };
@@ -345,20 +353,8 @@ impl<'a> Course<'a> {
     }
 
     fn poll(&mut self, now: u64, trace: &mut impl Trace) -> u64 {
-        let (load, owners) = (&mut self.load, &self.owners);
-        let mut told = |at_ns: u64, what: Told| match what {
-            Told::Records => {}
-            Told::Assigned(handle) => {
-                let owned = (0..owners.len()).filter(|&partition| owners[partition] == handle);
-                trace.assigned(at_ns, &owned.collect::<Vec<_>>());
-            }
-            Told::Committed(id) => trace.committed(id, at_ns),
-            Told::LoadEnded => {
-                *load = Load::Ended;
-                trace.load(at_ns, false);
-            }
-        };
-        self.consumer.poll(&mut self.clients, now, self.model.wake_ns, &mut told)
+        let Self { consumer, clients, load, owners, model, .. } = self;
+        consumer.poll(clients, now, model.wake_ns, &mut |at, what| hear(load, owners, trace, (at, what)))
     }
 
     /// The application's work on a poll: it sleeps, and sleeps too long.
@@ -368,7 +364,7 @@ impl<'a> Course<'a> {
     }
 
     /// What the harness makes of a poll.
-    fn note(&mut self, returned_ns: u64, count: u64, trace: &mut impl Trace) {
+    fn note(&mut self, returned_ns: u64, count: u64) {
         self.delivered += count;
         for run in &self.consumer.runs {
             let filled = self.clients.partitions[run.partition].log.filled;
@@ -377,7 +373,6 @@ impl<'a> Course<'a> {
         if self.load == Load::Waits {
             let at = returned_ns + HEARD_NS;
             self.load = Load::Begins(at);
-            trace.load(at, true);
             self.clients.agenda.enter(at, Happening::LoadBegins);
         }
         if let Load::Begins(since) = self.load
@@ -391,6 +386,8 @@ impl<'a> Course<'a> {
 
     fn finish_with(&mut self, now: u64, polls: u64, trace: &mut impl Trace) {
         self.consumer.processed();
+        let Self { consumer, clients, load, owners, .. } = self;
+        consumer.catch_up(clients, now, &mut |at, what| hear(load, owners, trace, (at, what)));
         for run in &self.consumer.runs {
             self.clients.give_back(run.partition, run.count);
         }
@@ -424,15 +421,14 @@ impl<'a> Course<'a> {
             + bytes / 1024
     }
 
-    fn look(&mut self, now: u64, trace: &mut impl Trace) {
-        while self.next_look_ns <= now {
+    fn look(&mut self, trace: &mut impl Trace) {
+        for (at_ns, bytes, most, worked_ns) in std::mem::take(&mut self.clients.samples) {
             trace.looked(Look {
-                at_ns: self.next_look_ns,
-                memory_kib: self.memory_kib(self.clients.memory_bytes()),
-                most_kib: self.memory_kib(self.clients.most_bytes),
-                worked_ns: self.worked_ns + self.clients.worked_ns,
+                at_ns,
+                memory_kib: self.memory_kib(bytes),
+                most_kib: self.memory_kib(most),
+                worked_ns: self.worked_ns + worked_ns,
             });
-            self.next_look_ns += SAMPLE_NS;
         }
     }
 
@@ -451,7 +447,7 @@ impl<'a> Course<'a> {
                 trace.committed(id, self.clients.now);
             }
         }
-        self.look(until, trace);
+        self.look(trace);
         for (partition, of) in self.clients.partitions.iter().enumerate() {
             let Some(live) = of.log.live else { continue };
             let count = (of.log.end(at_ns) - of.log.filled).unsigned_abs();
@@ -474,6 +470,23 @@ impl<'a> Course<'a> {
             records: self.delivered,
             worked_ns: self.worked_ns + self.clients.worked_ns,
             memory_kib: self.memory_kib(self.clients.most_bytes),
+        }
+    }
+}
+
+/// Tells what happened besides records.
+fn hear(load: &mut Load, owners: &[usize], trace: &mut impl Trace, (at_ns, what): (u64, Told)) {
+    match what {
+        Told::Records => {}
+        Told::Assigned(handle) => {
+            let owned = (0..owners.len()).filter(|&partition| owners[partition] == handle);
+            trace.assigned(at_ns, &owned.collect::<Vec<_>>());
+        }
+        Told::Committed(id) => trace.committed(id, at_ns),
+        Told::LoadBegan => trace.load(at_ns, true),
+        Told::LoadEnded => {
+            *load = Load::Ended;
+            trace.load(at_ns, false);
         }
     }
 }

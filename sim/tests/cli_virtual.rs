@@ -78,3 +78,68 @@ fn what_there_is_no_model_of_is_refused_and_named() {
         assert_eq!(output.status.code(), Some(5), "{name}: nothing could be compared");
     }
 }
+
+/// A scenario of its own, with something else in it.
+fn scenario_with(folder: &Path, from: &str, to: &str) -> Output {
+    const SCENARIO: &str = "\
+schema_version: 1
+name: own
+purpose: A topic.
+topics: [{name: a, backlog: 5000, value_bytes: 50, rate_per_s: 10}]
+consumer: {max_poll_records: 500, properties: {}}
+processing: {per_poll_ms: 1}
+modes: [single, fair]
+stop: {when: drained, deadline_s: 30}
+";
+    assert!(SCENARIO.contains(from), "{from}");
+    fs::write(folder.join("own.yaml"), SCENARIO.replace(from, to)).unwrap();
+    fairpoll(&["run", "own.yaml", "--broker", "virtual", "--out", "out"], folder)
+}
+
+#[test]
+fn what_the_model_would_ignore_or_could_not_hold_is_refused_before_anything_is_written() {
+    for (from, to, words) in [
+        ("{}}", "{fetch.min.bytes: 100000}}", "fetch.min.bytes=100000"),
+        ("{}}", "{auto.offset.reset: latest}}", "auto.offset.reset=latest"),
+        ("backlog: 5000", "backlog: 2000000000", "8000000 polls"),
+        (
+            "modes: [single, fair]",
+            "modes: [single, {name: b, mode: fair, properties: {fetch.wait.max.ms: x}}]",
+            "fetch.wait.max.ms",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = scenario_with(folder.path(), from, to);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{to}: {said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!folder.path().join("out").exists(), "{to}: nothing is written");
+    }
+}
+
+#[test]
+fn a_deadline_says_what_is_missing_and_work_below_nothing_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = scenario_with(folder.path(), "deadline_s: 30", "deadline_s: 0.03");
+    let said = text(&output.stderr);
+    assert!(said.contains("in virtual time") && said.contains("records were undelivered"), "{said}");
+    assert!(!said.contains("not assigned"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let output = scenario_with(folder.path(), "per_poll_ms: 1", "per_poll_ms: -1");
+    assert_ne!(output.status.code(), Some(101), "{}", text(&output.stderr));
+}
+
+#[test]
+fn secrets_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "hunter2";
+    let file = scenario("normal");
+    let given = format!("sasl.password={secret}");
+    let arguments = ["run", &file, "--broker", "virtual", "--quiet", "--property", &given, "--out", "out"];
+    let output = fairpoll(&arguments, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for name in ["manifest.json", "report.html", "summary.json", "events.jsonl"] {
+        let written = fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+        assert!(!written.contains(secret), "{name}");
+    }
+}

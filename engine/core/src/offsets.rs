@@ -195,8 +195,9 @@ impl OffsetTracker {
     /// The partition is read on from another place, its ownership goes on: a generation of its own
     /// begins, and completions of what was delivered before are fenced. What was completed stays
     /// committable, but not beyond `offset`: whoever starts at the committed offset must not skip what
-    /// was sought. What is committed beyond it already stands. `i64::MIN` is the log's beginning,
-    /// `i64::MAX` its end. `None`: not assigned.
+    /// was sought. A commit beyond it that was answered in this generation stands; of any other nothing is known
+    /// here, and the place that was sought takes its place. `i64::MIN` is the log's beginning, `i64::MAX` its
+    /// end. `None`: not assigned.
     pub fn sought(&mut self, partition: PartitionIndex, offset: i64) -> Option<Generation> {
         let entry = self.partitions.get_mut(partition)?;
         self.generations += 1;
@@ -396,7 +397,7 @@ impl Partition {
         if committable <= offset {
             return Some(committable);
         }
-        // The log's beginning is no offset; and what is committed further on is not taken back by a seek alone.
+        // The log's beginning is no offset; and what is known to be committed further on is left.
         let moves_back = offset < 0 || self.committed.is_some_and(|committed| committed > offset);
         (!moves_back).then_some(offset)
     }

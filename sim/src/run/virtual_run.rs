@@ -6,11 +6,11 @@ use fairpoll_judge::event::{Body, Event};
 use fairpoll_judge::manifest::BrokerFacts;
 use fairpoll_judge::protocol::WorkerLine;
 
-use super::ModelChoice;
 use super::life::Trouble;
 use super::scenario_run::Act;
 use super::spec::{Instance, Part};
 use super::stage::Access;
+use super::{ModelChoice, RunRequest, manifest};
 use crate::broker;
 use crate::exit_code::ExitCode;
 use crate::scenario::Loaded;
@@ -36,20 +36,26 @@ pub(crate) fn perform(
         what: format!("{}: {unmodelled}", part.describe()),
         exit: ExitCode::Usage,
     })?;
-    *broker = BrokerFacts {
+    *broker = manifest::masked(BrokerFacts {
         kind: super::VIRTUAL.to_owned(),
         version: Some(format!("a model of {}", model.name())),
         image: None,
         nodes: part.scenario.broker.nodes,
         imposed_properties: imposed(model),
         properties: properties.clone(),
-    };
+    });
     for Event { t_ns, body, .. } in events {
         if let Body::BrokerOffsets { topic, partition, log_end, .. } = &body {
             tally.expect(topic, *partition, *log_end);
         }
-        if let Body::Worker { line: WorkerLine::Poll { ranges, .. }, .. } = &body {
-            ranges.iter().for_each(|range| tally.delivered(range));
+        match &body {
+            Body::Worker { life, line: WorkerLine::Assigned { partitions, .. } } => {
+                tally.assigned(*life, partitions);
+            }
+            Body::Worker { line: WorkerLine::Poll { ranges, .. }, .. } => {
+                ranges.iter().for_each(|range| tally.delivered(range));
+            }
+            _ => {}
         }
         sink.emit_at(t_ns, body);
     }
@@ -64,6 +70,23 @@ pub(crate) fn perform(
     )))
 }
 
+/// Whether everything of a request can be simulated.
+///
+/// # Errors
+/// The scenario, and what there is no model of or the engine would not take.
+pub(crate) fn check(request: &RunRequest, model: ModelChoice) -> Result<(), (String, Unmodelled)> {
+    for loaded in &request.scenarios {
+        let scenario = &loaded.scenario;
+        let header = loaded.header(super::VIRTUAL, request.runs);
+        for mode in &scenario.modes {
+            let part = Part { scenario, header: &header, mode, run: 1, sampled: true, prefix: String::new() };
+            setup(&part, scenario.seed, model, &request.properties)
+                .map_err(|unmodelled| (scenario.name.clone(), unmodelled))?;
+        }
+    }
+    Ok(())
+}
+
 /// What a run would have written into its log, but for how it ended.
 fn tell(
     part: &Part<'_>,
@@ -71,15 +94,24 @@ fn tell(
     model: ModelChoice,
     properties: &BTreeMap<String, String>,
 ) -> Result<(Vec<Event>, End), Unmodelled> {
+    let setup = setup(part, seed, model, properties)?;
+    let facts = Facts { header: part.header, mode: &part.mode.name, run: part.run };
+    Ok(virtual_time::events(&setup, &model.model(), facts))
+}
+
+fn setup(
+    part: &Part<'_>,
+    seed: u64,
+    model: ModelChoice,
+    properties: &BTreeMap<String, String>,
+) -> Result<Setup, Unmodelled> {
     let access = Access {
         bootstrap_servers: NOWHERE.to_owned(),
         imposed: imposed(model),
         properties: properties.clone(),
     };
     let spec = part.spec(access, Instance(1));
-    let setup = Setup::of(part.scenario, part.mode, &spec, seed)?;
-    let facts = Facts { header: part.header, mode: &part.mode.name, run: part.run };
-    Ok(virtual_time::events(&setup, &model.model(), facts))
+    Setup::of(part.scenario, part.mode, &spec, seed)
 }
 
 /// The log of one run of each mode, line by line: the same for the same scenario, seed and model, on any machine.

@@ -15,6 +15,9 @@ use super::model::Model;
 /// A thread with nothing to do sleeps for a millisecond at least.
 const BACKOFF_NS_MIN: u64 = 1_000_000;
 
+/// How often a worker is looked at.
+const SAMPLE_NS: u64 = 50_000_000;
+
 /// librdkafka's settings, equal for all handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchSettings {
@@ -55,6 +58,8 @@ pub(super) enum Happening {
     LoadBegins,
     /// It ends.
     LoadEnds,
+    /// The process is looked at.
+    Sampled,
 }
 
 /// What wakes the application's thread.
@@ -66,6 +71,8 @@ pub(super) enum Told {
     Assigned(usize),
     /// A commit was answered.
     Committed(u64),
+    /// Live production has begun.
+    LoadBegan,
     /// Live production is over: no more than there is will come.
     LoadEnded,
 }
@@ -114,25 +121,45 @@ struct Chunk {
     count: u64,
 }
 
+/// What an answer says of a partition.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    partition: usize,
+    count: u64,
+    /// One past the last offset, as the broker knew it.
+    end: i64,
+}
+
 /// A lane's queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     chunks: VecDeque<Chunk>,
     pub(super) records: u64,
-    pub(super) bytes: u64,
+    bytes: u64,
+    /// So many of its first records were looked at, and lie with the engine since: librdkafka counts them no
+    /// more, and signals again once its own part is no longer empty.
+    looked_at: u64,
     /// It got its first record since this was looked at.
     pub(super) woken: bool,
 }
 
 impl Queue {
-    /// The partitions of its first `depth` records.
-    pub(super) fn partitions(&self, depth: u64) -> impl Iterator<Item = usize> {
+    /// The partitions of its first `depth` records, which the engine keeps in its hands from now on.
+    pub(super) fn look(&mut self, depth: u64) -> impl Iterator<Item = usize> {
+        self.looked_at = self.looked_at.max(depth.min(self.records));
         let mut left = depth;
         self.chunks.iter().map_while(move |chunk| {
-            let seen = left > 0;
+            let is_seen = left > 0;
             left = left.saturating_sub(chunk.count);
-            seen.then_some(chunk.partition)
+            is_seen.then_some(chunk.partition)
         })
+    }
+
+    /// Whether librdkafka fetches nothing more for it.
+    fn is_full(&self, settings: &FetchSettings) -> bool {
+        let records = self.records - self.looked_at;
+        let bytes = self.bytes.checked_div(self.records).unwrap_or(0) * records;
+        records >= settings.queued_records || bytes >= settings.queued_bytes
     }
 }
 
@@ -180,7 +207,7 @@ struct Fetcher {
     turns: Turns,
     /// What is under way.
     asked: Vec<usize>,
-    answer: Vec<(usize, u64)>,
+    answer: Vec<Piece>,
     answer_bytes: u64,
     unpacked: usize,
     /// Until when a request waits at the broker.
@@ -204,6 +231,8 @@ pub(super) struct Clients {
     pub(super) most_bytes: u64,
     /// Time that the clients' threads worked, ns.
     pub(super) worked_ns: u64,
+    /// Looks at the process: when, memory of records and the most of it so far in bytes, and the time worked.
+    pub(super) samples: Vec<(u64, u64, u64, u64)>,
     fetchers: Vec<Fetcher>,
     nodes: usize,
     settings: FetchSettings,
@@ -237,6 +266,7 @@ impl Clients {
             held_bytes: 0,
             most_bytes: 0,
             worked_ns: 0,
+            samples: Vec::new(),
             fetchers,
             nodes,
             settings,
@@ -283,7 +313,14 @@ impl Clients {
                     self.look(handle * self.nodes + node);
                 }
             }
-            Happening::LoadBegins => self.load_begins(),
+            Happening::LoadBegins => {
+                self.load_begins();
+                return Some(Told::LoadBegan);
+            }
+            Happening::Sampled => {
+                self.samples.push((self.now, self.memory_bytes(), self.most_bytes, self.worked_ns));
+                self.agenda.enter(self.now + SAMPLE_NS, Happening::Sampled);
+            }
             Happening::LoadEnds => {
                 let now = self.now;
                 let lives = self.partitions.iter_mut().filter_map(|partition| partition.log.live.as_mut());
@@ -314,8 +351,7 @@ impl Clients {
                 continue;
             }
             let queue = &self.queues[partition.lane];
-            let is_full = queue.records >= settings.queued_records || queue.bytes >= settings.queued_bytes;
-            if partition.left_out_until <= now && is_full {
+            if partition.left_out_until <= now && queue.is_full(&settings) {
                 partition.left_out_until = now + settings.backoff_ns.max(BACKOFF_NS_MIN);
             }
             let is_left_out = partition.left_out_until > now;
@@ -349,10 +385,16 @@ impl Clients {
         for &index in &fetcher.asked {
             let partition = &self.partitions[index];
             let left = self.settings.answer_bytes.saturating_sub(bytes);
-            let most = Most { bytes: self.settings.piece_bytes.min(left), batches, at_least_one: bytes == 0 };
+            // The embedded broker looks at what it has already, and not at what it adds.
+            let at_least_one = bytes == 0 || (self.model.batches_per_answer > 0 && left > 0);
+            let most = Most { bytes: self.settings.piece_bytes.min(left), batches, at_least_one };
             let share = partition.log.share(partition.next, now, most);
             bytes += share.bytes;
-            fetcher.answer.push((index, share.records.unsigned_abs()));
+            fetcher.answer.push(Piece {
+                partition: index,
+                count: share.records.unsigned_abs(),
+                end: partition.log.end(now),
+            });
         }
         let is_over = fetcher.waits_until.is_none_or(|until| until <= now);
         if bytes == 0 && !is_over {
@@ -411,9 +453,9 @@ impl Clients {
     /// their ends.
     fn unpack(&mut self, number: usize, begins_ns: u64) {
         let fetcher = &mut self.fetchers[number];
-        while let Some(&(index, count)) = fetcher.answer.get(fetcher.unpacked) {
-            let partition = &mut self.partitions[index];
-            partition.told_end = Some(partition.log.end(self.now));
+        while let Some(&Piece { partition, count, end }) = fetcher.answer.get(fetcher.unpacked) {
+            // It is told before its records are unpacked.
+            self.partitions[partition].told_end = Some(end);
             if count > 0 {
                 let takes = begins_ns + count * self.model.unpack_record_ns;
                 self.worked_ns += takes;
@@ -429,13 +471,13 @@ impl Clients {
     /// Whether it put a first record into its queue.
     fn unpacked(&mut self, number: usize) -> bool {
         let fetcher = &mut self.fetchers[number];
-        let (index, count) = fetcher.answer[fetcher.unpacked];
+        let Piece { partition: index, count, .. } = fetcher.answer[fetcher.unpacked];
         fetcher.unpacked += 1;
         let partition = &mut self.partitions[index];
         let first = partition.next;
         partition.next += count.cast_signed();
         let queue = &mut self.queues[partition.lane];
-        let wakes = queue.records == 0;
+        let wakes = queue.records == queue.looked_at;
         queue.woken |= wakes;
         queue.records += count;
         queue.bytes += count * partition.log.unpacked_bytes;
@@ -455,6 +497,7 @@ impl Clients {
             taken(chunk.partition, chunk.first, count);
             left -= count;
             queue.records -= count;
+            queue.looked_at = queue.looked_at.saturating_sub(count);
             queue.bytes -= count * self.partitions[chunk.partition].log.unpacked_bytes;
             if count == chunk.count {
                 queue.chunks.pop_front();
@@ -473,7 +516,7 @@ impl Clients {
     }
 
     /// Memory of records now, bytes.
-    pub(super) fn memory_bytes(&self) -> u64 {
+    fn memory_bytes(&self) -> u64 {
         self.held_bytes + self.under_way_bytes
     }
 }
@@ -481,6 +524,33 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of batches that are larger than a piece a Kafka gives one, of the first partition that has any; the embedded
+    /// broker one of each.
+    #[test]
+    fn an_answer_brings_what_its_broker_gives() {
+        let settings = FetchSettings {
+            queued_records: 10_000,
+            queued_bytes: 1 << 20,
+            piece_bytes: 500,
+            answer_bytes: 1 << 20,
+            wait_ns: 0,
+            backoff_ns: 0,
+        };
+        let counts = |model: Model, answer_bytes| {
+            let log =
+                Log { filled: 30, batch_records: 10, record_bytes: 100, unpacked_bytes: 100, live: None };
+            let partitions = (0..3).map(|topic| Partition::new(topic, 0, 0, log.clone(), 0)).collect();
+            let settings = FetchSettings { answer_bytes, ..settings };
+            let mut clients = Clients::new((1, 1, 1), partitions, settings, model, 1);
+            clients.agenda.enter(0, Happening::Begins(0));
+            assert_eq!(clients.wait(10_000_000), Some(Told::Records));
+            clients.fetchers[0].answer.iter().map(|piece| piece.count).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(Model::kafka(), 1 << 20), [10, 0, 0]);
+        assert_eq!(counts(Model::embedded(), 1 << 20), [10, 10, 10]);
+        assert_eq!(counts(Model::embedded(), 1_500), [10, 10, 0], "until it has as much as was asked for");
+    }
 
     #[test]
     fn partitions_take_turns_and_who_was_left_out_stands_at_the_end() {

@@ -113,7 +113,10 @@ impl Consumer {
                 let lane = LaneIndex::from_position(partition.lane);
                 let bound = self.manner.first_fetch_wait;
                 let named = [(index_of(index), WatermarkBefore::Invalid)];
-                self.first_fetch.assigned(now, lane, bound, named);
+                // The engine asks where partitions begin, and knows by that which hold nothing.
+                if partition.log.end(clients.now) > 0 {
+                    self.first_fetch.assigned(now, lane, bound, named);
+                }
                 let committed = Some(partition.next).filter(|&next| next > 0);
                 self.generations[index] = Some(self.offsets.assigned(index_of(index), committed));
             }
@@ -130,16 +133,12 @@ impl Consumer {
         told: &mut impl FnMut(u64, Told),
     ) -> u64 {
         let most = self.manner.complete_wait.unwrap_or(self.manner.timeout);
-        let deadline = now + nanos(most);
+        let deadline = now.saturating_add(nanos(most));
         self.runs.clear();
         self.complete_input.begin(Timestamp::from_nanos(now), most);
         let mut is_over = false;
         loop {
-            // What happened meanwhile.
-            while let Some(what) = clients.wait(now) {
-                is_over |= what == Told::LoadEnded;
-                self.hear(clients, what, told);
-            }
+            is_over |= self.catch_up(clients, now, told);
             self.tick(now);
             let is_last = is_over || now >= deadline;
             let verdict = self.verdict(clients, is_last);
@@ -164,6 +163,21 @@ impl Consumer {
                 None => until,
             };
         }
+    }
+
+    /// Lets happen what is due by `now`. Whether live production has ended by that.
+    pub(super) fn catch_up(
+        &mut self,
+        clients: &mut Clients,
+        now: u64,
+        told: &mut impl FnMut(u64, Told),
+    ) -> bool {
+        let mut is_over = false;
+        while let Some(what) = clients.wait(now) {
+            is_over |= what == Told::LoadEnded;
+            self.hear(clients, what, told);
+        }
+        is_over
     }
 
     fn hear(&mut self, clients: &Clients, what: Told, told: &mut impl FnMut(u64, Told)) {
@@ -197,7 +211,7 @@ impl Consumer {
         next.max(now + LEAST_WAIT_NS)
     }
 
-    fn verdict(&mut self, clients: &Clients, is_last: bool) -> Verdict {
+    fn verdict(&mut self, clients: &mut Clients, is_last: bool) -> Verdict {
         let at = Timestamp::from_nanos(clients.now);
         let joins = self.joining > 0 && clients.now < nanos(self.manner.join_wait);
         if self.manner.complete_wait.is_some() {
@@ -215,15 +229,15 @@ impl Consumer {
         }
     }
 
-    fn look_at_first_fetches(&mut self, clients: &Clients) -> Option<Wakeup> {
+    fn look_at_first_fetches(&mut self, clients: &mut Clients) -> Option<Wakeup> {
         let now = Timestamp::from_nanos(clients.now);
         self.first_fetch.waiting(now)?;
         let unknown: Vec<(LaneIndex, PartitionIndex)> = self.first_fetch.unknown_lanes().collect();
         for (lane, partition) in unknown {
-            let queue = &clients.queues[lane.position()];
+            let queue = &mut clients.queues[lane.position()];
             let depth = u64::from(self.quanta[lane.position()]);
             let holds_enough = self.waits_for_others() && queue.records >= depth;
-            if holds_enough || queue.partitions(depth).any(|other| other == partition.position()) {
+            if queue.look(depth).any(|other| other == partition.position()) || holds_enough {
                 self.first_fetch.delivered(partition);
                 continue;
             }
@@ -235,13 +249,14 @@ impl Consumer {
         self.first_fetch.waiting(now)
     }
 
-    fn look_at_topics(&self, clients: &Clients, joins: bool) -> Vec<NextRecord> {
+    fn look_at_topics(&self, clients: &mut Clients, joins: bool) -> Vec<NextRecord> {
         let mut seen = vec![None::<NextRecord>; self.topics];
         let mut is_cut = vec![false; self.quanta.len()];
-        for (lane, queue) in clients.queues.iter().enumerate() {
-            let depth = u64::from(self.quanta[lane]);
-            is_cut[lane] = queue.records > depth;
-            for partition in queue.partitions(depth) {
+        for (lane, queue) in clients.queues.iter_mut().enumerate() {
+            // A queue of one topic is known by its first record.
+            let depth = if self.waits_for_others() { 1 } else { u64::from(self.quanta[lane]) };
+            is_cut[lane] = queue.records >= depth;
+            for partition in queue.look(depth) {
                 seen[clients.partitions[partition].topic] = Some(NextRecord::Here);
             }
         }

@@ -22,28 +22,41 @@ const RECORD_BYTES: u64 = 10;
 /// What the zeros of a value leave of themselves once they are compressed.
 const ZEROS_BYTES: u64 = 6;
 
+/// A log of so many polls takes a gigabyte of memory or two.
+const POLLS_MAX: u64 = 2_000_000;
+
 /// librdkafka's own defaults.
 const QUEUED_RECORDS: u64 = 100_000;
 const QUEUED_KBYTES: u64 = 65_536;
 const PIECE_BYTES: u64 = 1 << 20;
 const ANSWER_BYTES: u64 = 50 << 20;
+const MESSAGE_BYTES: u64 = 1_000_000;
 const WAIT_MS: u64 = 500;
 const BACKOFF_MS: u64 = 1_000;
+
+/// What would change the course, and the values of which there is a model.
+const MODELLED: &[(&str, &[&str])] =
+    &[("auto.offset.reset", &["earliest", "smallest", "beginning"]), ("fetch.min.bytes", &["1"])];
 
 /// Why a mode cannot be simulated.
 #[derive(Debug, Error)]
 pub enum Unmodelled {
-    /// The scenario asks for something that there is no model of.
-    #[error("virtual time has no model of {what}; run with --broker {remedy}")]
-    Lacks {
-        /// Of what.
-        what: String,
-        /// Brokers that can.
-        remedy: &'static str,
-    },
+    /// The scenario asks for something that there is no model of, or for too much.
+    #[error("{0}")]
+    Unfit(String),
     /// The engine would not start either.
     #[error(transparent)]
     Refused(#[from] StartError),
+    /// librdkafka is told something that there is no model of.
+    #[error(
+        "virtual time has no model of {name}={value}; leave it out, or run with --broker embedded or container"
+    )]
+    Property {
+        /// The property.
+        name: String,
+        /// What it says.
+        value: String,
+    },
     /// It is not a number.
     #[error("the property {name} is {value:?}, and should be a number")]
     NoNumber {
@@ -57,16 +70,40 @@ pub enum Unmodelled {
     Specification(String),
 }
 
-/// What of a scenario there is no model of, if anything.
+/// Why a scenario cannot be simulated, and the way out; `None`: it can.
 #[must_use]
-pub fn lacks(scenario: &Scenario) -> Option<String> {
-    if let Some(fault) = scenario.faults.first() {
-        return Some(format!("the fault {}", fault.kind.name()));
-    }
-    if scenario.consumer.instances > 1 {
-        return Some("several instances of a consumer".to_owned());
-    }
-    scenario.modes.iter().find_map(mode_lacks)
+pub fn unfit(scenario: &Scenario) -> Option<String> {
+    let lacks = if let Some(fault) = scenario.faults.first() {
+        Some(format!("the fault {}", fault.kind.name()))
+    } else if scenario.consumer.instances > 1 {
+        Some("several instances of a consumer".to_owned())
+    } else {
+        scenario.modes.iter().find_map(mode_lacks)
+    };
+    let lacks = lacks.map(|what| {
+        format!("virtual time has no model of {what}; run with --broker embedded or --broker container")
+    });
+    lacks.or_else(|| too_long(scenario))
+}
+
+/// A log keeps every poll.
+fn too_long(scenario: &Scenario) -> Option<String> {
+    let topics = scenario.topics_expanded();
+    let polls = |mode: &Mode| {
+        let quota = u64::from(mode.max_poll_records.unwrap_or(scenario.consumer.max_poll_records).max(1));
+        let in_all: u64 = topics.iter().fold(0, |sum, topic| sum.saturating_add(topic.backlog));
+        let of_one =
+            topics.iter().map(|topic| topic.backlog / u64::from(topic.weight.max(1))).max().unwrap_or(0);
+        let shares = mode.kind != ModeKind::Fairpoll("single".to_owned());
+        (if shares { of_one } else { in_all }) / quota
+    };
+    let polls = scenario.modes.iter().map(polls).fold(0, u64::saturating_add);
+    (polls > POLLS_MAX).then(|| {
+        format!(
+            "the backlog over max_poll_records is {polls} polls, of all modes, and a log holds {POLLS_MAX}: take a \
+             smaller backlog, larger polls or fewer modes"
+        )
+    })
 }
 
 fn mode_lacks(mode: &Mode) -> Option<String> {
@@ -82,8 +119,8 @@ impl Setup {
     /// # Errors
     /// If there is no model of it, or the engine would not start so.
     pub fn of(scenario: &Scenario, mode: &Mode, spec: &WorkerSpec, seed: u64) -> Result<Self, Unmodelled> {
-        if let Some(what) = lacks(scenario).or_else(|| mode_lacks(mode)) {
-            return Err(Unmodelled::Lacks { what, remedy: "embedded or container" });
+        if let Some(why) = unfit(scenario) {
+            return Err(Unmodelled::Unfit(why));
         }
         // What this machine has must not decide over the course.
         let config = worker::config(spec).map_err(|error| Unmodelled::Specification(error.to_string()))?;
@@ -104,16 +141,21 @@ impl Setup {
             refill_wait: ms("refill_wait_ms")?,
             join_wait: ms("join_wait_ms")?,
             commit_every_polls: spec.commit_every_polls,
-            work_poll: Duration::from_secs_f64(spec.processing.per_poll_ms / 1e3),
-            work_record: Duration::from_secs_f64(spec.processing.per_record_us / 1e6),
+            work_poll: seconds(spec.processing.per_poll_ms / 1e3),
+            work_record: seconds(spec.processing.per_record_us / 1e6),
             fetch: fetch_settings(&explanation)?,
             group: group(&explanation),
             nodes: scenario.broker.nodes,
-            live_for: Duration::from_secs_f64(scenario.stop.live_for_s),
-            deadline: Duration::from_secs_f64(scenario.stop.deadline_s),
+            live_for: seconds(scenario.stop.live_for_s),
+            deadline: seconds(scenario.stop.deadline_s),
             seed,
         })
     }
+}
+
+/// As a worker takes them: what is not above zero is nothing.
+fn seconds(seconds: f64) -> Duration {
+    if seconds > 0.0 { Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX) } else { Duration::ZERO }
 }
 
 fn topic(scenario: &Scenario, mode: &Mode, plan: &TopicPlan) -> TopicSetup {
@@ -149,13 +191,22 @@ fn group(explanation: &Explanation) -> Group {
 
 fn fetch_settings(explanation: &Explanation) -> Result<FetchSettings, Unmodelled> {
     let told = explanation.handles.first().map_or(&[][..], |handle| &handle.properties);
-    let queued_bytes = number(told, "queued.max.messages.kbytes", QUEUED_KBYTES)? * 1024;
+    for (name, modelled) in MODELLED {
+        let other = told.iter().find(|setting| setting.name == *name && !modelled.contains(&&*setting.value));
+        if let Some(Setting { name, value, .. }) = other {
+            return Err(Unmodelled::Property { name: name.clone(), value: value.clone() });
+        }
+    }
+    let queued_bytes = number(told, "queued.max.messages.kbytes", QUEUED_KBYTES)?.saturating_mul(1024);
+    // librdkafka lowers its default to the size of a queue, and raises it to that of a message.
+    let answer_bytes = ANSWER_BYTES.min(queued_bytes).max(number(told, "message.max.bytes", MESSAGE_BYTES)?);
+    let piece_bytes = number(told, "fetch.message.max.bytes", PIECE_BYTES)?;
     Ok(FetchSettings {
         queued_records: number(told, "queued.min.messages", QUEUED_RECORDS)?,
         queued_bytes,
-        piece_bytes: number(told, "max.partition.fetch.bytes", PIECE_BYTES)?,
-        // librdkafka lowers its default to the size of a queue.
-        answer_bytes: number(told, "fetch.max.bytes", ANSWER_BYTES.min(queued_bytes))?,
+        // The same by two names.
+        piece_bytes: number(told, "max.partition.fetch.bytes", piece_bytes)?,
+        answer_bytes: number(told, "fetch.max.bytes", answer_bytes)?,
         wait_ns: number(told, "fetch.wait.max.ms", WAIT_MS)? * 1_000_000,
         backoff_ns: number(told, "fetch.queue.backoff.ms", BACKOFF_MS)? * 1_000_000,
     })

@@ -217,3 +217,54 @@ fn memory_is_what_queues_hold_and_a_smaller_queue_takes_less() {
     let (large, small) = (of(10_000), of(1_000));
     assert!(small < large && large < 100 * 1024, "{small} and {large} KiB");
 }
+
+#[test]
+fn a_topic_that_only_lives_is_produced_and_delivered() {
+    for mode in MODES {
+        let living = Setup { topics: vec![topic(2, 0, 100.0); 3], ..setup(mode, 1) };
+        let (end, polls) = run(&living);
+        assert!(end.finished, "{mode}: {end:?}");
+        assert_eq!(polls.produced.len(), 6, "{mode}");
+        assert!(
+            end.records >= 290 && end.records < 400,
+            "{mode}: three hundred a second for a second: {end:?}"
+        );
+    }
+}
+
+#[test]
+fn who_does_not_wait_looks_often_and_not_for_ever() {
+    let hasty = Setup { poll_timeout: Duration::ZERO, ..setup(Mode::Fair, 1) };
+    let (end, _) = run(&hasty);
+    assert!(end.finished && end.empty_polls < 1_000_000, "{end:?}");
+    let patient = Setup { poll_timeout: Duration::MAX, ..setup(Mode::Fair, 1) };
+    assert!(run(&patient).0.finished);
+}
+
+/// What the engine has looked at lies with it: the rest of a lane wakes it though the lane is not empty.
+#[test]
+fn a_first_poll_does_not_outwait_a_partition_that_has_come() {
+    let setup = Setup {
+        topics: vec![topic(1, 10, 0.0), topic(2, 400, 0.0)],
+        work_poll: Duration::ZERO,
+        ..setup(Mode::Fair, 1)
+    };
+    let (_, polls) = run(&setup);
+    let (_, returned, runs) = &polls.polls[0];
+    let joined = Model::kafka().join_ns;
+    assert!(returned - joined < 20_000_000, "{} ms after the join", (returned - joined) / 1_000_000);
+    assert_eq!(runs.len(), 3, "all partitions: {runs:?}");
+}
+
+/// Nobody waits for the first fetch of a topic that is known to hold nothing.
+#[test]
+fn an_empty_topic_of_a_client_of_its_own_holds_nobody_up() {
+    let setup = Setup {
+        topics: vec![topic(1, 1_000, 0.0), topic(1, 0, 0.0)],
+        fetch: FetchSettings { wait_ns: 500_000_000, ..fetch(Mode::Multi) },
+        ..setup(Mode::Multi, 1)
+    };
+    let (_, polls) = run(&setup);
+    let joined = Model::kafka().join_ns + Model::kafka().join_handle_ns;
+    assert!(polls.polls[0].1 - joined < 50_000_000, "{} ms", (polls.polls[0].1 - joined) / 1_000_000);
+}
