@@ -15,8 +15,12 @@ use fairpoll_sim::virtual_time::{FetchSettings, Group, Model, Poll, Setup, Topic
 const DEEP: u64 = 4;
 const QUIET: usize = 8;
 
+/// Modes, and what the engine has each of them fetch of a partition at once.
+const SINGLE: (Mode, u64) = (Mode::Single, 1 << 20);
+const FAIR: (Mode, u64) = (Mode::Fair, 256 << 10);
+
 /// The workload of the project's race: four deep topics, eight quiet ones.
-fn setup(mode: Mode, records: u64, max_poll_records: u32) -> Setup {
+fn setup((mode, piece_bytes): (Mode, u64), records: u64, max_poll_records: u32) -> Setup {
     let topic = |partitions, backlog| TopicSetup {
         partitions,
         earlier: 0,
@@ -46,7 +50,7 @@ fn setup(mode: Mode, records: u64, max_poll_records: u32) -> Setup {
         fetch: FetchSettings {
             queued_records: 10_000,
             queued_bytes: 65_536 * 1024,
-            piece_bytes: if mode == Mode::Fair { 256 << 10 } else { 1 << 20 },
+            piece_bytes,
             answer_bytes: 50 << 20,
             wait_ns: 50_000_000,
             backoff_ns: 10_000_000,
@@ -82,7 +86,7 @@ fn grants(c: &mut Criterion) {
     let mut group = c.benchmark_group("virtual_time/grants");
     group.sample_size(10);
     for max_poll_records in [50, 500] {
-        let setup = setup(Mode::Fair, 10_000_000, max_poll_records);
+        let setup = setup(FAIR, 10_000_000, max_poll_records);
         let mut counted = Grants::default();
         drained(&setup, &mut counted);
         group.throughput(Throughput::Elements(counted.0));
@@ -97,9 +101,9 @@ fn deep(c: &mut Criterion) {
     const RECORDS: u64 = 1_000_000_000;
     let mut group = c.benchmark_group("virtual_time/backlog");
     group.sample_size(10).throughput(Throughput::Elements(RECORDS));
-    for mode in [Mode::Single, Mode::Fair] {
+    for mode in [SINGLE, FAIR] {
         let setup = setup(mode, RECORDS, 500);
-        group.bench_function(format!("{mode}/1000000000"), |b| b.iter(|| drained(&setup, &mut ())));
+        group.bench_function(format!("{}/1000000000", setup.mode), |b| b.iter(|| drained(&setup, &mut ())));
     }
     group.finish();
 }
@@ -109,7 +113,7 @@ fn plan(c: &mut Criterion) {
     let mut group = c.benchmark_group("virtual_time/plan");
     group.sample_size(10).throughput(Throughput::Elements(POINTS));
     let point = |number: u64| {
-        let mode = if number.is_multiple_of(2) { Mode::Fair } else { Mode::Single };
+        let mode = if number.is_multiple_of(2) { FAIR } else { SINGLE };
         setup(mode, 1_000_000, 100 + u32::try_from(number % 10).unwrap_or(0) * 100)
     };
     let points: Vec<Setup> = (0..POINTS).map(point).collect();

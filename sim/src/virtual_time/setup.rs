@@ -22,7 +22,7 @@ const RECORD_BYTES: u64 = 10;
 /// What the zeros of a value leave of themselves once they are compressed.
 const ZEROS_BYTES: u64 = 6;
 
-/// A log of so many polls takes a gigabyte of memory or two.
+/// A log lies in memory, with two events and some ranges for every poll.
 const POLLS_MAX: u64 = 2_000_000;
 
 /// librdkafka's own defaults.
