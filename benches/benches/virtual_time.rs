@@ -55,6 +55,8 @@ fn setup((mode, piece_bytes): (Mode, u64), records: u64, max_poll_records: u32) 
             wait_ns: 50_000_000,
             backoff_ns: 10_000_000,
         },
+        threads: 6,
+        connections: 2,
         group: Group::Classic,
         nodes: 1,
         live_for: Duration::ZERO,

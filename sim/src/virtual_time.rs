@@ -77,6 +77,10 @@ pub struct Setup {
     pub work_record: Duration,
     /// What librdkafka is told.
     pub fetch: FetchSettings,
+    /// Threads of its process, as the engine predicts them.
+    pub threads: u32,
+    /// Its connections to brokers, as the engine predicts them.
+    pub connections: u32,
     /// How its handles join.
     pub group: Group,
     /// Brokers; each leads every so-many-th partition.

@@ -74,6 +74,8 @@ fn setup() -> impl Strategy<Value = Setup> {
             work_poll: Duration::from_micros(poll_us),
             work_record: Duration::from_nanos(record_ns),
             fetch,
+            threads: 6,
+            connections: 2,
             group,
             nodes: rest.0,
             live_for: Duration::from_millis(200),

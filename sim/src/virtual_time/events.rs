@@ -16,10 +16,6 @@ const START_NS: u64 = 1_000_000_000;
 /// Live records that are acknowledged within so long stand in one event.
 const BURST_NS: u64 = 1_000_000;
 
-/// librdkafka's threads for a client besides those for its brokers, and the worker's own.
-const HANDLE_THREADS: u32 = 3;
-const PROCESS_THREADS: u32 = 2;
-
 /// The process that would have been.
 const PID: u32 = 0;
 
@@ -55,7 +51,6 @@ struct Log<'a> {
     /// One past the last offset, and the committed one.
     ends: Vec<(i64, Option<i64>)>,
     life: u32,
-    /// As the engine predicts them for such a topology.
     threads: u32,
     connections: u32,
 }
@@ -64,8 +59,6 @@ impl<'a> Log<'a> {
     fn new(setup: &Setup, facts: Facts<'a>) -> Self {
         let partitions: Vec<(usize, u32)> = partitions(&setup.topics).collect();
         let ends = vec![(0, None); partitions.len()];
-        let topics = u32::try_from(setup.topics.len()).unwrap_or(u32::MAX);
-        let handles = fairpoll_core::Topology::of(setup.mode, topics).handle_count();
         Self {
             facts,
             partitions,
@@ -73,8 +66,8 @@ impl<'a> Log<'a> {
             generation: 0,
             ends,
             life: 1,
-            threads: handles * (HANDLE_THREADS + setup.nodes) + PROCESS_THREADS,
-            connections: handles * (1 + setup.nodes),
+            threads: setup.threads,
+            connections: setup.connections,
         }
     }
 

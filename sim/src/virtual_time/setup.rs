@@ -10,6 +10,7 @@ use std::time::Duration;
 use fairpoll::{Explanation, Setting, StartError};
 use fairpoll_core::Policy;
 use fairpoll_judge::protocol::WorkerSpec;
+use rdkafka::ClientConfig;
 use thiserror::Error;
 
 use super::{FetchSettings, Group, Setup, TopicSetup};
@@ -22,17 +23,23 @@ const RECORD_BYTES: u64 = 10;
 /// What the zeros of a value leave of themselves once they are compressed.
 const ZEROS_BYTES: u64 = 6;
 
+/// Of a worker besides librdkafka's: its own, and one that waits for the end of standard input.
+const PROCESS_THREADS: u32 = 2;
+
 /// A log lies in memory, with two events and some ranges for every poll.
 const POLLS_MAX: u64 = 2_000_000;
 
-/// librdkafka's own defaults.
-const QUEUED_RECORDS: u64 = 100_000;
-const QUEUED_KBYTES: u64 = 65_536;
-const PIECE_BYTES: u64 = 1 << 20;
-const ANSWER_BYTES: u64 = 50 << 20;
-const MESSAGE_BYTES: u64 = 1_000_000;
-const WAIT_MS: u64 = 500;
-const BACKOFF_MS: u64 = 1_000;
+/// What of librdkafka's properties is modelled, with their other names.
+const FETCH: &[&str] = &[
+    "queued.min.messages",
+    "queued.max.messages.kbytes",
+    "max.partition.fetch.bytes",
+    "fetch.message.max.bytes",
+    "fetch.max.bytes",
+    "message.max.bytes",
+    "fetch.wait.max.ms",
+    "fetch.queue.backoff.ms",
+];
 
 /// What would change the course, and the values of which there is a model.
 const MODELLED: &[(&str, &[&str])] =
@@ -144,6 +151,9 @@ impl Setup {
             work_poll: seconds(spec.processing.per_poll_ms / 1e3),
             work_record: seconds(spec.processing.per_record_us / 1e6),
             fetch: fetch_settings(&explanation)?,
+            threads: PROCESS_THREADS
+                + u32::try_from(explanation.cost.threads).unwrap_or(u32::MAX - PROCESS_THREADS),
+            connections: u32::try_from(explanation.cost.connections).unwrap_or(u32::MAX),
             group: group(&explanation),
             nodes: scenario.broker.nodes,
             live_for: seconds(scenario.stop.live_for_s),
@@ -197,18 +207,32 @@ fn fetch_settings(explanation: &Explanation) -> Result<FetchSettings, Unmodelled
             return Err(Unmodelled::Property { name: name.clone(), value: value.clone() });
         }
     }
-    let queued_bytes = number(told, "queued.max.messages.kbytes", QUEUED_KBYTES)?.saturating_mul(1024);
-    // librdkafka lowers its default to the size of a queue, and raises it to that of a message.
-    let answer_bytes = ANSWER_BYTES.min(queued_bytes).max(number(told, "message.max.bytes", MESSAGE_BYTES)?);
-    let piece_bytes = number(told, "fetch.message.max.bytes", PIECE_BYTES)?;
+    // librdkafka knows its other names for these, and what holds where nothing is said.
+    let mut config = ClientConfig::new();
+    for Setting { name, value, .. } in told.iter().filter(|setting| FETCH.contains(&setting.name.as_str())) {
+        config.set(name, value);
+    }
+    let native =
+        config.create_native_config().map_err(|error| Unmodelled::Specification(error.to_string()))?;
+    let number = |name: &str| {
+        let value = native.get(name).map_err(|error| Unmodelled::Specification(error.to_string()))?;
+        value.parse::<u64>().map_err(|_| Unmodelled::NoNumber { name: name.to_owned(), value })
+    };
+    let queued_bytes = number("queued.max.messages.kbytes")?.saturating_mul(1024);
+    let answer_bytes = number("fetch.max.bytes")?;
+    let is_said = told.iter().any(|setting| setting.name == "fetch.max.bytes");
     Ok(FetchSettings {
-        queued_records: number(told, "queued.min.messages", QUEUED_RECORDS)?,
+        queued_records: number("queued.min.messages")?,
         queued_bytes,
-        // The same by two names.
-        piece_bytes: number(told, "max.partition.fetch.bytes", piece_bytes)?,
-        answer_bytes: number(told, "fetch.max.bytes", answer_bytes)?,
-        wait_ns: number(told, "fetch.wait.max.ms", WAIT_MS)? * 1_000_000,
-        backoff_ns: number(told, "fetch.queue.backoff.ms", BACKOFF_MS)? * 1_000_000,
+        piece_bytes: number("max.partition.fetch.bytes")?,
+        // A client lowers the default to the size of a queue, and raises it to that of a message.
+        answer_bytes: if is_said {
+            answer_bytes
+        } else {
+            answer_bytes.min(queued_bytes).max(number("message.max.bytes")?)
+        },
+        wait_ns: number("fetch.wait.max.ms")?.saturating_mul(1_000_000),
+        backoff_ns: number("fetch.queue.backoff.ms")?.saturating_mul(1_000_000),
     })
 }
 
@@ -219,4 +243,32 @@ fn number(settings: &[Setting], name: &str, otherwise: u64) -> Result<u64, Unmod
         .value
         .parse()
         .map_err(|_| Unmodelled::NoNumber { name: name.to_owned(), value: setting.value.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use fairpoll::Config;
+
+    use super::*;
+
+    fn settings(own: &[(&str, &str)]) -> Result<FetchSettings, Unmodelled> {
+        let config = Config::new("localhost:9092", "group", ["a", "b"]).mode(fairpoll::ModeRequest::Fair);
+        let config = own.iter().fold(config, |config, (name, value)| config.property(*name, *value));
+        fetch_settings(&config.explain(None)?)
+    }
+
+    #[test]
+    fn what_librdkafka_is_told_holds_under_any_name() {
+        let default = settings(&[]).expect("usable");
+        assert_eq!((default.queued_records, default.piece_bytes), (10_000, 256 << 10));
+        assert_eq!((default.wait_ns, default.backoff_ns), (50_000_000, 10_000_000));
+        assert_eq!(default.answer_bytes, 50 << 20);
+        let renamed = settings(&[("fetch.message.max.bytes", "65536")]).expect("usable");
+        assert_eq!(renamed.piece_bytes, 65_536);
+        let small = settings(&[("queued.max.messages.kbytes", "1")]).expect("usable");
+        assert_eq!((small.queued_bytes, small.answer_bytes), (1_024, 1_000_000), "never less than a message");
+        let said = settings(&[("fetch.max.bytes", "2097152")]).expect("usable");
+        assert_eq!(said.answer_bytes, 2 << 20);
+        assert!(settings(&[("fetch.min.bytes", "2")]).is_err());
+    }
 }

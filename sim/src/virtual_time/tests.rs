@@ -46,6 +46,8 @@ fn setup(mode: Mode, seed: u64) -> Setup {
         work_poll: Duration::from_millis(5),
         work_record: Duration::ZERO,
         fetch: fetch(mode),
+        threads: 6,
+        connections: 2,
         group: Group::Classic,
         nodes: 1,
         live_for: Duration::from_secs(1),
