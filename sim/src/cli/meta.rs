@@ -8,7 +8,7 @@ use crate::cli::run::ModelKind;
 use crate::cli::{load_all, tell, tell_error, tell_note};
 use crate::exit_code::ExitCode;
 use crate::meta::{Comparison, compare};
-use crate::run::suits;
+use crate::run::{Backend, ModelChoice, suits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,16 +41,17 @@ pub(super) fn meta(arguments: &MetaArguments) -> ExitCode {
         Ok(scenarios) => scenarios,
         Err(code) => return code,
     };
+    let model = ModelChoice::from(arguments.model);
     let mut exit = ExitCode::NoBaseline;
     for loaded in &scenarios {
         let name = &loaded.scenario.name;
-        if let Err(error) = suits(&loaded.scenario, "virtual") {
+        if let Err(error) = suits(&loaded.scenario, Backend::Virtual(model).kind()) {
             tell_note(error);
             continue;
         }
         let first = arguments.first_seed.unwrap_or(loaded.scenario.seed);
         for seed in (0..arguments.seeds).map(|number| first.wrapping_add(number)) {
-            match compare(loaded, seed, arguments.model.into()) {
+            match compare(loaded, seed, model) {
                 Ok(comparison) => {
                     tell(line(name, &comparison));
                     if comparison.differs.is_some() {

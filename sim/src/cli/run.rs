@@ -175,19 +175,6 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
 
 impl RunArguments {
     fn backend(&self) -> Result<Backend, Misuse> {
-        if self.broker != BrokerKind::Virtual && self.model.is_some() {
-            return Err(Misuse::WithoutVirtual);
-        }
-        if self.broker == BrokerKind::Virtual && self.bootstrap_servers.is_none() {
-            // What containers are asked for is refused below.
-            if self.image.is_none() && !self.keep {
-                return Ok(Backend::Virtual(self.model.map(Into::into).unwrap_or_default()));
-            }
-        }
-        self.broker().map(Backend::Broker)
-    }
-
-    fn broker(&self) -> Result<BrokerChoice, Misuse> {
         if self.broker != BrokerKind::Container {
             if self.image.is_some() {
                 return Err(Misuse::WithoutContainer { option: "image" });
@@ -196,20 +183,25 @@ impl RunArguments {
                 return Err(Misuse::WithoutContainer { option: "keep" });
             }
         }
-        match (self.broker, &self.bootstrap_servers) {
+        if self.broker != BrokerKind::Virtual && self.model.is_some() {
+            return Err(Misuse::WithoutVirtual);
+        }
+        let servers = self.bootstrap_servers.as_ref();
+        Ok(Backend::Broker(match (self.broker, servers) {
             (BrokerKind::External, Some(servers)) if !servers.trim().is_empty() => {
-                Ok(BrokerChoice::External { bootstrap_servers: servers.clone() })
+                BrokerChoice::External { bootstrap_servers: servers.clone() }
             }
-            (BrokerKind::External, _) => Err(Misuse::NoBootstrap),
-            (BrokerKind::Embedded | BrokerKind::Container | BrokerKind::Virtual, Some(_)) => {
-                Err(Misuse::BootstrapWithoutExternal)
+            (BrokerKind::External, _) => return Err(Misuse::NoBootstrap),
+            (_, Some(_)) => return Err(Misuse::BootstrapWithoutExternal),
+            (BrokerKind::Virtual, None) => {
+                return Ok(Backend::Virtual(self.model.map(Into::into).unwrap_or_default()));
             }
-            (BrokerKind::Embedded | BrokerKind::Virtual, None) => Ok(BrokerChoice::Embedded),
-            (BrokerKind::Container, None) => Ok(BrokerChoice::Container {
+            (BrokerKind::Embedded, None) => BrokerChoice::Embedded,
+            (BrokerKind::Container, None) => BrokerChoice::Container {
                 image: self.image.clone().or_else(image_of_environment),
                 keep: self.keep,
-            }),
-        }
+            },
+        }))
     }
 
     fn properties(&self) -> Result<BTreeMap<String, String>, Misuse> {
