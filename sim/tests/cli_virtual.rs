@@ -40,6 +40,9 @@ fn a_scenario_is_judged_in_virtual_time_as_on_a_broker() {
     assert_eq!(summary["verdict"], "pass");
     assert!(metric(&summary, "single", "starved_polls_max") >= 20.0, "{summary}");
     assert!(metric(&summary, "fair", "starved_polls_max") <= 1.0);
+    // As the engine predicts them, for one client and for ten.
+    let cost = |mode| [metric(&summary, mode, "threads_max"), metric(&summary, mode, "connections_max")];
+    assert_eq!((cost("single"), cost("fair"), cost("multi")), ([6.0, 2.0], [6.0, 2.0], [42.0, 20.0]));
     assert!(metric(&summary, "single", "wait_p99_ms") > 10.0 * metric(&summary, "fair", "wait_p99_ms"));
     let page = fs::read_to_string(folder.path().join("one/report.html")).unwrap();
     assert!(page.contains("a model in virtual time"), "nobody takes it for a measurement");
